@@ -1,0 +1,38 @@
+# Everything runs from a virtual environment that is made on first use.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CORES := $(shell nproc 2>/dev/null || echo 2)
+
+.PHONY: eval test bench lint serve clean
+
+eval: $(STAMP)  ## score every baseline on the starter suite
+	$(BIN)/ssl-bench eval --model all --suite starter
+
+test: $(STAMP)  ## the default tests: no network, a few minutes
+	$(BIN)/python -m pytest -n $(CORES)
+
+bench: $(STAMP)  ## speed: the probe against scikit-learn, the engine against a bare loop
+	$(BIN)/python tests/bench/probe.py --quick
+	$(BIN)/python tests/bench/embedding.py
+
+lint: $(STAMP)  ## lint, format, types, import rule
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+serve: $(STAMP) eval  ## the report of the starter run on http://127.0.0.1:8000
+	$(BIN)/ssl-bench report runs/starter --out runs/starter/report.html
+	@echo "http://127.0.0.1:8000/report.html"
+	cd runs/starter && $(abspath $(BIN))/python -m http.server 8000 --bind 127.0.0.1
+
+clean:
+	rm -rf $(VENV) build dist .ruff_cache .mypy_cache .pytest_cache .hypothesis
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("ssl-bench needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@

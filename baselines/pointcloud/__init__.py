@@ -1,0 +1,5 @@
+"""Cards of the pointcloud encoders (light: no encoder is imported here)."""
+
+from benchmark.catalog import EncoderCard
+
+ENCODERS: list[EncoderCard] = []

@@ -1,0 +1,91 @@
+"""Reading checkpoints without executing anything in them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmark.errors import EncoderError
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The entries of a `.safetensors` file, or of a `.pt` / `.pth` / `.ckpt` / `.bin` file read
+    with `weights_only=True`: a pickle with code in it is refused.
+
+    Raises:
+        EncoderError: no such file, another format, damaged, or with code in it.
+    """
+    if not path.is_file():
+        raise EncoderError(f"there is no checkpoint {path}: check the path given to --checkpoint")
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return dict(load_file(path))
+        except (SafetensorError, ValueError, OSError) as error:
+            raise EncoderError(
+                f"{path} is not a whole safetensors file ({error}): export or download it again"
+            ) from None
+    if path.suffix not in (".pt", ".pth", ".ckpt", ".bin"):
+        raise EncoderError(
+            f"{path}: a checkpoint is .safetensors, or .pt / .pth / .ckpt / .bin with weights only"
+        )
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        refused = "weights_only" in str(error) or "Unsupported" in str(error)
+        reason = "it holds more than weights (pickled code is refused)" if refused else "damaged"
+        raise EncoderError(
+            f"{path} cannot be loaded: {reason}; save the state_dict alone, best as .safetensors"
+        ) from None
+    if not isinstance(loaded, Mapping):
+        raise EncoderError(f"{path} holds a {type(loaded).__name__}, not a state_dict")
+    for wrapper in ("state_dict", "model"):
+        if isinstance(loaded.get(wrapper), Mapping):
+            return dict(loaded[wrapper])
+    return dict(loaded)
+
+
+def load_into(module: torch.nn.Module, path: Path, name: str) -> None:
+    """Load a checkpoint into an encoder; every key must fit.
+
+    An encoder with `load_checkpoint(entries)` maps published keys itself.
+
+    Raises:
+        EncoderError: keys missing, surplus or of another shape; the first few are named.
+    """
+    entries = read_checkpoint(path)
+    own = getattr(module, "load_checkpoint", None)
+    if callable(own):
+        own(entries)
+        return
+    tensors = {key: value for key, value in entries.items() if isinstance(value, torch.Tensor)}
+    wanted = module.state_dict()
+    if not wanted:
+        raise EncoderError(f"{name} has no weights to load: leave --checkpoint out")
+    missing = sorted(set(wanted) - set(tensors))
+    surplus = sorted(set(tensors) - set(wanted))
+    shapes = [
+        f"{key} is {tuple(tensors[key].shape)}, should be {tuple(wanted[key].shape)}"
+        for key in sorted(set(wanted) & set(tensors))
+        if tensors[key].shape != wanted[key].shape
+    ]
+    problems = [
+        f"{title}: {', '.join(keys[:4])}{f' and {len(keys) - 4} more' if len(keys) > 4 else ''}"
+        for title, keys in (("missing", missing), ("surplus", surplus), ("wrong shape", shapes))
+        if keys
+    ]
+    if problems:
+        raise EncoderError(f"{path} does not fit {name}; {'; '.join(problems)}")
+    module.load_state_dict(tensors)

@@ -1,0 +1,1 @@
+"""What the commands of `ssl-bench` do; `benchmark.cli` declares their options."""

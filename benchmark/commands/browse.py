@@ -1,0 +1,150 @@
+"""`ssl-bench list` and `ssl-bench show`."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.table import Table
+
+from benchmark.catalog import encoder_cards, nearest, task_card, task_cards, task_files
+from benchmark.errors import SslBenchError
+from benchmark.modalities import MODALITIES
+from benchmark.plan import suites
+from benchmark.protocols import PROTOCOLS
+
+SECTIONS = ("tasks", "models", "suites", "protocols")
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
+
+
+def list_catalog(what: str) -> None:
+    """Print one section of the catalog, or all of them.
+
+    Raises:
+        SslBenchError: another word than tasks, models, suites, protocols.
+    """
+    if what not in (*SECTIONS, "all"):
+        raise SslBenchError(
+            f"there is no list of {what!r}.{nearest(what, SECTIONS)} Known: {', '.join(SECTIONS)}."
+        )
+    console = _console()
+    for section in SECTIONS if what == "all" else (what,):
+        console.print(
+            {"tasks": _tasks, "models": _models, "suites": _suites}.get(section, _protocols)()
+        )
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_style="bold", header_style="bold", title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _tasks() -> Table:
+    table = _table("Tasks", "task", "modality", "target", "metric", "data", "protocols")
+    for card in task_cards():
+        kind = f"{card.access}, {'simulated' if card.simulated else 'real'}"
+        table.add_row(
+            card.name, card.modality, card.target.kind, card.metric, kind, ", ".join(card.protocols)
+        )
+    return table
+
+
+def _models() -> Table:
+    table = _table("Models", "model", "modality", "kind", "what it is")
+    order = {name: index for index, name in enumerate(MODALITIES)}
+    for card in sorted(encoder_cards().values(), key=lambda card: order.get(card.modality, 99)):
+        table.add_row(card.name, card.modality or "any", card.kind, card.title)
+    return table
+
+
+def _suites() -> Table:
+    table = _table("Suites", "suite", "tasks")
+    for name, cards in suites().items():
+        table.add_row(name, ", ".join(card.name for card in cards))
+    return table
+
+
+def _protocols() -> Table:
+    table = _table("Protocols", "protocol", "tasks")
+    for name in PROTOCOLS:
+        table.add_row(name, ", ".join(c.name for c in task_cards() if name in c.protocols))
+    return table
+
+
+def show_card(name: str) -> None:
+    """Print the card of a task or an encoder.
+
+    Raises:
+        SslBenchError: neither, with the nearest name.
+    """
+    if name in task_files():
+        _show_task(name)
+    elif name in encoder_cards():
+        _show_encoder(name)
+    else:
+        known = [*task_files(), *encoder_cards()]
+        raise SslBenchError(
+            f"there is no task or encoder {name!r}.{nearest(name, known)} See `ssl-bench list`."
+        )
+
+
+def _facts(title: str, facts: dict[str, str]) -> Table:
+    table = Table(title=title, title_style="bold", show_header=False, title_justify="left")
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for key, value in facts.items():
+        if value:
+            table.add_row(key, value)
+    return table
+
+
+def _show_task(name: str) -> None:
+    card = task_card(name)
+    facts = {
+        "title": card.title,
+        "modality": card.modality,
+        "data": f"{'SIMULATED' if card.simulated else 'real'}, {card.access}",
+        "target": card.target.kind,
+        "classes": ", ".join(card.target.classes),
+        "metric": f"{card.metric} (chance {card.chance:g}, ceiling {card.ceiling:g})",
+        "split": card.split,
+        "grouped by": card.grouping,
+        "protocols": ", ".join(card.protocols),
+        "suites": ", ".join(card.suites),
+        "size": card.size,
+        "licence": card.licence,
+        "citation": card.citation,
+        "homepage": card.homepage,
+        "version": str(card.version),
+    }
+    console = _console()
+    console.print(_facts(name, facts))
+    for score in card.reference_scores:
+        console.print(
+            f"reference: {score.encoder} {score.protocol} {score.metric} {score.value} ({score.source})"
+        )
+    console.print(Markdown(card.prose))
+
+
+def _show_encoder(name: str) -> None:
+    card = encoder_cards()[name]
+    facts = {
+        "title": card.title,
+        "modality": card.modality or "any",
+        "kind": card.kind,
+        "summary": card.summary,
+        "parameters": f"{card.parameters:,}" if card.parameters else "",
+        "dimension": str(card.dimension or ""),
+        "paper": card.paper,
+        "licence": card.licence,
+        "pretraining": card.pretraining,
+        "weights": card.weights,
+        "reported": "\n".join(card.reported),
+        "code": card.target,
+    }
+    _console().print(_facts(name, facts))

@@ -1,0 +1,217 @@
+"""`ssl-bench eval`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from benchmark.catalog import encoder_cards
+from benchmark.errors import SslBenchError
+from benchmark.execute import default_workers, execute
+from benchmark.modalities import MODALITIES
+from benchmark.plan import (
+    EncoderRef,
+    Plan,
+    Skip,
+    catalog_refs,
+    make_plan,
+    select_protocols,
+    select_tasks,
+)
+from benchmark.progress import Tally, display
+from benchmark.run import RunOptions
+from benchmark.task import TaskCard
+
+
+@dataclass(frozen=True)
+class EvalRequest:
+    """The options of one call of `ssl-bench eval`."""
+
+    models: list[str]
+    tasks: list[str] = field(default_factory=lambda: ["all"])
+    suite: str | None = None
+    protocols: list[str] = field(default_factory=list)
+    data_dir: Path | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    batch_size: int = 32
+    workers: int | None = None
+    seed: int = 0
+    out: Path | None = None
+    checkpoint: Path | None = None
+    init: Literal["random"] | None = None
+    modality: str | None = None
+    input_options: dict[str, Any] = field(default_factory=dict)
+    fresh: bool = False
+    as_json: bool = False
+
+
+def run_eval(request: EvalRequest) -> None:
+    """Evaluate, print the tables and the paths; exit status 1 when something failed."""
+    cards = select_tasks(request.tasks, request.suite)
+    protocols = select_protocols(request.protocols)
+    device, precision = choose_device(request.device, request.precision)
+    references = encoder_references(request)
+    plan = make_plan(references, cards, protocols)
+    if not plan.units:
+        raise SslBenchError(_nothing_to_do(references, cards))
+    out = request.out or Path("runs") / (request.suite or "-".join(request.tasks)[:60])
+    options = RunOptions(
+        out=out,
+        data_dir=request.data_dir,
+        device=device,
+        precision=precision,
+        batch_size=request.batch_size,
+        seed=request.seed,
+        fresh=request.fresh,
+    )
+    console = Console(stderr=True)
+    with display(console, len(plan)) as shown:
+        try:
+            execute(plan, options, shown, request.workers or default_workers(device))
+        except KeyboardInterrupt:
+            done = len(shown.tally.results)
+            console.print(
+                f"[yellow]stopped[/] with {done} of {len(plan)} results written to {escape(str(out))}; "
+                "the same command goes on from there",
+                highlight=False,
+            )
+            sys.exit(130)
+    _tell(shown.tally, plan, out, request, console)
+    if shown.tally.failures:
+        sys.exit(1)
+
+
+def choose_device(device: str, precision: str) -> tuple[str, str]:
+    """`auto` resolved: the first CUDA device if there is one; bfloat16 there, float32 on the CPU.
+
+    Raises:
+        SslBenchError: a device that is not there, an unknown precision.
+    """
+    if device == "auto":
+        import importlib.util
+
+        device = "cpu"
+        if Path("/proc/driver/nvidia").exists() and importlib.util.find_spec("torch"):
+            import torch
+
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+    elif device != "cpu":
+        import torch
+
+        try:
+            torch.empty(1, device=device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise SslBenchError(f"--device {device} cannot be used ({reason}): try cpu") from None
+    known = ("float32", "bfloat16", "float16")
+    if precision == "auto":
+        precision = "bfloat16" if device.startswith("cuda") else "float32"
+    if precision not in known:
+        raise SslBenchError(f"--precision {precision!r} is not one of {', '.join(known)}, auto")
+    return device, precision
+
+
+def encoder_references(request: EvalRequest) -> list[EncoderRef]:
+    """One reference per encoder named; `all` means those that need no weights.
+
+    Raises:
+        SslBenchError: an unknown name, or options that cannot hold for several encoders.
+    """
+    names = list(dict.fromkeys(request.models))
+    if "all" in names:
+        if request.checkpoint or request.init:
+            raise SslBenchError("--checkpoint and --init go with one encoder, not with --model all")
+        names.remove("all")
+        every = catalog_refs()
+        names = [ref.name for ref in every] + [n for n in names if n not in encoder_cards()]
+    if request.checkpoint is not None and len(names) > 1:
+        raise SslBenchError("--checkpoint goes with one --model")
+    return [_reference(name, request) for name in names]
+
+
+def _reference(name: str, request: EvalRequest) -> EncoderRef:
+    modality = request.modality
+    if modality is not None and modality not in MODALITIES:
+        raise SslBenchError(f"--modality {modality!r} is not one of {', '.join(MODALITIES)}")
+    card = encoder_cards().get(name)
+    if card is not None and card.kind != "adapter":
+        modality = card.modality
+    reference = EncoderRef(
+        name,
+        modality or "",
+        request.checkpoint,
+        request.init,
+        tuple(sorted(request.input_options.items())),
+    )
+    if modality is None or card is None:
+        from benchmark.run import loaded
+
+        found = loaded(reference, request.seed).modality
+        reference = EncoderRef(
+            name, found, reference.checkpoint, reference.init, reference.input_options
+        )
+    return reference
+
+
+def _nothing_to_do(references: list[EncoderRef], cards: list[TaskCard]) -> str:
+    encoders = ", ".join(f"{ref.name} ({ref.modality})" for ref in references)
+    tasks = ", ".join(sorted({card.modality for card in cards}))
+    return (
+        f"no encoder named meets a task of its modality: encoders {encoders}; tasks of {tasks}. "
+        "Choose --task by the encoder's modality, or --task all"
+    )
+
+
+def _tell(tally: Tally, plan: Plan, out: Path, request: EvalRequest, console: Console) -> None:
+    results = sorted(tally.results, key=lambda r: (r.encoder.name, r.task.name, r.protocol.name))
+    if request.as_json:
+        typer.echo(json.dumps([result.model_dump(mode="json") for result in results], indent=1))
+    elif results:
+        from benchmark.report.summary import summarise
+        from benchmark.report.tables import overall_table, results_table
+
+        screen = Console()
+        wide = screen if screen.is_terminal else Console(width=200)
+        wide.print(results_table(results))
+        wide.print(overall_table(summarise(results)))
+    named = request.tasks != ["all"]
+    _tell_skips(
+        [*(plan.skipped if named or len(request.models) == 1 else []), *tally.skipped], console
+    )
+    for failure in tally.failures:
+        console.print(
+            f"[red]failed[/] {escape(failure.encoder)} on {failure.task}: {escape(failure.reason)}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if results:
+        reused = f" ({tally.reused} known from earlier runs)" if tally.reused else ""
+        console.print(
+            f"{len(results)} results{reused} in {escape(str(out / 'results'))}\n"
+            f"[dim]ssl-bench report {escape(str(out))} writes the page; "
+            f"ssl-bench compare {escape(str(out))} says which differences are real[/]",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _tell_skips(skips: list[Skip], console: Console) -> None:
+    """One line per (encoder, reason)."""
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for skip in skips:
+        label = f"{skip.task}/{skip.protocol}" if skip.protocol else skip.task
+        grouped.setdefault((skip.encoder, skip.reason), []).append(label)
+    for (encoder, reason), labels in grouped.items():
+        console.print(
+            f"[dim]skipped {escape(encoder)} on {', '.join(labels)}: {escape(reason)}[/]",
+            highlight=False,
+            soft_wrap=True,
+        )

@@ -1,0 +1,298 @@
+"""Dataset -> encoder -> embeddings: windows, batches by length, precision, devices, progress.
+
+Work is cut into shards of consecutive examples. Batches are formed inside a shard, windows sorted
+by length, so that what a shard holds does not depend on when or in which run it was computed. A
+thread prepares the next batches while the encoder works on this one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmark.encoder import Kind, LoadedEncoder
+from benchmark.errors import EncoderError
+from benchmark.inputs import Window
+from benchmark.prepare import read_row
+from benchmark.store import Arrays, EmbeddingStore, Entry, EntryKey
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+SHARD = {"clip": 128, "layers": 64, "towers": 128, "frames": 32, "patches": 32}
+PRECISIONS = ("float32", "bfloat16", "float16")
+Progress = Callable[[int, int], None]  # examples done, examples in all
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """How to compute; of these only `precision` changes what is computed."""
+
+    device: str = "cpu"
+    precision: str = "float32"
+    batch_size: int = 32
+    fresh: bool = False
+
+
+@dataclass
+class Embeddings:
+    """The embeddings of one split, and what they cost when they were computed."""
+
+    arrays: Arrays
+    seconds: float
+    count: int  # examples
+    computed_shards: int
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One window of one example, on its way through the encoder."""
+
+    example: int
+    order: int
+    window: Window
+    name: str  # the example's id
+
+
+def embed_split(
+    encoder: LoadedEncoder,
+    dataset: Dataset,
+    fingerprint: str,
+    kind: Kind,
+    store: EmbeddingStore,
+    *,
+    towers: Sequence[str] = (),
+    options: EmbedOptions = EmbedOptions(),
+    about: dict[str, Any] | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Embeddings:
+    """Embed every row of a prepared split, reusing the whole shards that the store has.
+
+    Returns arrays by name: clip `values` (N, D); layers (N, L, D); frames `values` (sum of T', D)
+    and `counts` (N,); patches (N, H', W', D); towers one (N, D) array each.
+
+    Raises:
+        EncoderError: the encoder fails, or returns a wrong shape or NaN; names the sample.
+        SslBenchError: the store's disk is full or unusable.
+    """
+    key = EntryKey(encoder.digest, fingerprint, kind, options.precision, ",".join(towers))
+    entry = store.entry(key, len(dataset), SHARD[kind], {"encoder": encoder.name, **(about or {})})
+    missing = list(range(entry.shards)) if options.fresh else entry.missing()
+    if missing or not entry.complete:
+        with entry.exclusive():
+            missing = list(range(entry.shards)) if options.fresh else entry.missing()
+            seconds = _compute(encoder, dataset, kind, entry, missing, towers, options, progress)
+            entry.finish(0.0 if options.fresh and not missing else seconds)
+    progress(len(dataset), len(dataset))
+    return Embeddings(entry.read(), entry.seconds(), entry.count, len(missing))
+
+
+def _compute(
+    encoder: LoadedEncoder,
+    dataset: Dataset,
+    kind: Kind,
+    entry: Entry,
+    missing: Sequence[int],
+    towers: Sequence[str],
+    options: EmbedOptions,
+    progress: Progress,
+) -> float:
+    encoder.module.to(options.device)
+    begun = time.perf_counter()
+    done = entry.count - sum(len(entry.span(index)) for index in missing)
+    progress(done, entry.count)
+    with ThreadPoolExecutor(1, "prepare") as pool:
+        ahead = [pool.submit(_pieces, encoder, dataset, entry.span(i), towers) for i in missing[:1]]
+        for position, index in enumerate(missing):
+            pieces = ahead.pop().result()
+            if position + 1 < len(missing):
+                following = entry.span(missing[position + 1])
+                ahead.append(pool.submit(_pieces, encoder, dataset, following, towers))
+            outputs = list(embed_windows(encoder, pieces, kind, options))
+            entry.write(index, _assemble(outputs, entry.span(index), kind))
+            done += len(entry.span(index))
+            progress(done, entry.count)
+    return time.perf_counter() - begun
+
+
+def _pieces(
+    encoder: LoadedEncoder, dataset: Dataset, span: range, towers: Sequence[str]
+) -> list[Piece]:
+    pieces: list[Piece] = []
+    for index in span:
+        row = read_row(dataset, index)
+        example = row["input"]
+        if towers:
+            example = {name: value for name, value in example.items() if name in towers}
+        windows = encoder.spec.windows(example)
+        pieces += [Piece(index, order, window, row["id"]) for order, window in enumerate(windows)]
+    return pieces
+
+
+def embed_windows(
+    encoder: LoadedEncoder, pieces: Sequence[Piece], kind: Kind, options: EmbedOptions
+) -> Iterator[tuple[Piece, dict[str, NDArray[Any]]]]:
+    """Run the encoder over batches of windows of similar length; yields each window's output."""
+    ordered = sorted(pieces, key=lambda piece: -piece.window.length)
+    starts = range(0, len(ordered), options.batch_size)
+    with ThreadPoolExecutor(1, "collate") as pool:
+        batches = [ordered[start : start + options.batch_size] for start in starts]
+        collate = encoder.spec.collate
+        upcoming = pool.submit(collate, [p.window for p in batches[0]])
+        for position, batch in enumerate(batches):
+            tensors = upcoming.result()
+            if position + 1 < len(batches):
+                upcoming = pool.submit(collate, [p.window for p in batches[position + 1]])
+            outputs = forward(encoder, tensors, kind, options)
+            for row, piece in enumerate(batch):
+                yield piece, _own(encoder, piece, outputs, row, tensors, kind)
+
+
+def call(module: torch.nn.Module, method: str, batch: dict[str, torch.Tensor]) -> Any:
+    """Call an encoder's method as its modality's contract says: by position, astronomy by name."""
+    function = module if method == "forward" else getattr(module, method)
+    if module.modality == "astronomy":
+        return function(**batch)
+    return function(*batch.values())
+
+
+def forward(
+    encoder: LoadedEncoder, batch: dict[str, torch.Tensor], kind: Kind, options: EmbedOptions
+) -> dict[str, NDArray[Any]]:
+    """One batch through the encoder: float32 arrays with the batch first.
+
+    Raises:
+        EncoderError: the encoder raises, or its output does not have the shape of `kind`.
+    """
+    method = kind if kind != "clip" and encoder.offers(kind) else "forward"
+    device = torch.device(options.device)
+    moved = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+    half = options.precision != "float32"
+    autocast = (
+        torch.autocast(device.type, getattr(torch, options.precision)) if half else nullcontext()
+    )
+    try:
+        with torch.inference_mode(), autocast:
+            output = call(encoder.module, method, moved)
+    except torch.OutOfMemoryError as error:
+        raise EncoderError(
+            f"encoder {encoder.name} runs out of memory on {device}: use a smaller --batch-size"
+        ) from error
+    except Exception as error:
+        text = " ".join(str(error).split())[:300]
+        shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in batch.items())
+        raise EncoderError(
+            f"encoder {encoder.name}: {method}({shapes}) fails: {type(error).__name__}: {text}"
+        ) from error
+    size = len(next(iter(batch.values())))
+    outputs = output if isinstance(output, dict) else {"values": output}
+    return {name: _checked(encoder, value, method, kind, size) for name, value in outputs.items()}
+
+
+_NDIM = {"clip": (2, 3), "frames": (3,), "patches": (3, 4), "layers": (3,), "towers": (2,)}
+_SHAPE = {
+    "clip": "(B, D) or (B, T', D)",
+    "frames": "(B, T', D)",
+    "patches": "(B, H', W', D) or (B, N', D)",
+    "layers": "(L, B, D)",
+    "towers": "a dict of (B, D)",
+}
+
+
+def _checked(
+    encoder: LoadedEncoder, value: Any, method: str, kind: Kind, size: int
+) -> NDArray[Any]:
+    if not isinstance(value, torch.Tensor):
+        raise EncoderError(
+            f"encoder {encoder.name}: {method} returns a {type(value).__name__}, not a tensor "
+            f"{_SHAPE[kind]}"
+        )
+    if value.dtype not in (torch.float32, torch.float16, torch.bfloat16, torch.float64):
+        raise EncoderError(f"encoder {encoder.name}: {method} returns {value.dtype}, not floats")
+    batch_axis = 1 if kind == "layers" else 0
+    if value.ndim not in _NDIM[kind] or value.shape[batch_axis] != size or 0 in value.shape:
+        raise EncoderError(
+            f"encoder {encoder.name}: {method} returns shape {tuple(value.shape)} for a batch of "
+            f"{size}; it should be {_SHAPE[kind]}"
+        )
+    if kind == "layers":
+        value = value.transpose(0, 1)
+    if kind == "patches" and value.ndim == 3:
+        side = round(value.shape[1] ** 0.5)
+        if side * side != value.shape[1]:
+            raise EncoderError(
+                f"encoder {encoder.name}: {value.shape[1]} patches are no square grid; return "
+                "(B, H', W', D)"
+            )
+        value = value.reshape(size, side, side, -1)
+    array: NDArray[Any] = value.float().cpu().numpy()
+    return array
+
+
+def _own(
+    encoder: LoadedEncoder,
+    piece: Piece,
+    outputs: dict[str, NDArray[Any]],
+    row: int,
+    batch: dict[str, torch.Tensor],
+    kind: Kind,
+) -> dict[str, NDArray[Any]]:
+    """One window's part of a batch: padding steps cut off, tokens averaged for clip level."""
+    own = {name: value[row] for name, value in outputs.items()}
+    values = own.get("values")
+    if values is not None and kind == "frames":
+        steps = max(1, round(piece.window.seconds * (encoder.frame_rate or 0.0)))
+        own["values"] = values[: min(steps, len(values))]
+    elif values is not None and kind == "clip" and values.ndim == 2:
+        own["values"] = values[: _valid_tokens(len(values), piece.window, batch)].mean(0)
+    for name, value in own.items():
+        if not np.isfinite(value).all():
+            raise EncoderError(
+                f"encoder {encoder.name} returns NaN or infinite values ({name}) for sample "
+                f"{piece.name!r}: check its input scaling and its precision"
+            )
+    return own
+
+
+def _valid_tokens(tokens: int, window: Window, batch: dict[str, torch.Tensor]) -> int:
+    """How many of a padded window's tokens stem from its own samples."""
+    if "lengths" not in batch:
+        return tokens
+    padded = next(iter(batch.values())).shape[1 if "photometry" in batch else -1]
+    if "video" in batch:
+        padded = batch["video"].shape[2]
+    return max(1, min(tokens, -(-tokens * window.length // padded)))
+
+
+def _assemble(
+    outputs: Sequence[tuple[Piece, dict[str, NDArray[Any]]]], span: range, kind: Kind
+) -> Arrays:
+    """Join or average the windows of every example; examples in order."""
+    ordered = sorted(outputs, key=lambda item: (item[0].example, item[0].order))
+    rows: dict[str, list[NDArray[Any]]] = {}
+    for _, group in groupby(ordered, key=lambda item: item[0].example):
+        members = list(group)
+        weights = np.array([piece.window.length for piece, _ in members], np.float64)
+        for name in members[0][1]:
+            parts = [output[name] for _, output in members]
+            merged = (
+                np.concatenate(parts)
+                if kind == "frames"
+                else parts[0]
+                if len(parts) == 1
+                else np.average(parts, axis=0, weights=weights).astype(np.float32)
+            )
+            rows.setdefault(name, []).append(merged)
+    if kind == "frames":
+        values = rows["values"]
+        return {"values": np.concatenate(values), "counts": np.array([len(v) for v in values])}
+    return {name: np.stack(parts) for name, parts in rows.items()}

@@ -1,0 +1,135 @@
+"""Carrying out a plan on this machine: in this process, or in several that share the store.
+
+Each worker process takes one unit at a time and reports through a queue. Results are written by
+the workers as they come, so an interrupted run loses nothing that was finished.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from queue import Empty
+from typing import Any
+
+from benchmark.catalog import load_task
+from benchmark.errors import SslBenchError
+from benchmark.plan import Plan, Unit
+from benchmark.run import Event, RunOptions, Tell, run_unit
+
+_queue: Any = None  # in a worker: where its events go
+
+
+def execute(plan: Plan, options: RunOptions, tell: Tell, workers: int = 1) -> None:
+    """Run every unit of a plan; `tell` receives the events of all of them."""
+    if workers <= 1 or len(plan.units) <= 1:
+        for unit in plan.units:
+            run_unit(unit, options, tell)
+        return
+    _execute_in_processes(plan, options, tell, min(workers, len(plan.units)))
+
+
+def default_workers(device: str) -> int:
+    """One process per core on the CPU (at most 8); one on a GPU."""
+    return 1 if device.startswith("cuda") else min(8, len(os.sched_getaffinity(0)))
+
+
+def _execute_in_processes(plan: Plan, options: RunOptions, tell: Tell, workers: int) -> None:
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    pool = ProcessPoolExecutor(workers, context, _begin_worker, (queue, workers))
+    waiting: dict[Future[None], str] = {}
+    try:
+        for task in _one_task_per_source(plan):
+            waiting[pool.submit(_prepare, task, options)] = f"preparing {task}"
+        _drain(waiting, queue, tell)
+        for unit in plan.units:
+            label = f"{unit.encoder.name} on {', '.join(task for task, _ in unit.jobs)}"
+            waiting[pool.submit(_work, unit, options)] = label
+        _drain(waiting, queue, tell)
+    except BaseException:
+        for process in list(getattr(pool, "_processes", None) or {}):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGTERM)
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+def _one_task_per_source(plan: Plan) -> list[str]:
+    sources = {}
+    for unit in plan.units:
+        for task, _ in unit.jobs[:1]:
+            sources.setdefault(task, None)
+    return list(sources)
+
+
+def _drain(waiting: dict[Future[None], str], queue: Any, tell: Tell) -> None:
+    """Pass events on until every future is done; a worker that died is one clear error."""
+    while waiting:
+        for event in _events(queue):
+            tell(event)
+        done, _ = wait(waiting, timeout=0.1, return_when=FIRST_COMPLETED)
+        for future in done:
+            label = waiting.pop(future)
+            try:
+                future.result()
+            except BrokenProcessPool:
+                raise SslBenchError(
+                    f"a worker process died ({label}), perhaps for want of memory: use --workers 1 "
+                    "or a smaller --batch-size; what was finished is kept"
+                ) from None
+    time.sleep(0.05)  # the last events are on their way through the pipe
+    for event in _events(queue):
+        tell(event)
+
+
+def _events(queue: Any) -> Iterator[Event]:
+    while True:
+        try:
+            yield queue.get_nowait()
+        except Empty:
+            return
+
+
+def _begin_worker(queue: Any, workers: int) -> None:
+    global _queue  # noqa: PLW0603 - the pool's only way to hand a worker its queue
+    _queue = queue
+    logging.getLogger("ssl_bench").addHandler(_ToParent())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    import torch
+
+    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // workers))
+
+
+class _ToParent(logging.Handler):
+    """Sends a worker's warnings to the parent's terminal."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _queue.put(Event("notice", "", "", record.getMessage()))
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _prepare(task: str, options: RunOptions) -> None:
+    from benchmark.prepare import prepare
+
+    with suppress(SslBenchError):  # told by the unit that needs it
+        prepare(load_task(task, options.data_dir))
+
+
+def _work(unit: Unit, options: RunOptions) -> None:
+    run_unit(unit, options, _queue.put)

@@ -1,0 +1,117 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from benchmark.modalities import MODALITIES, TITLES
+from benchmark.report.summary import Row, Summary
+from benchmark.results import Metric, Result
+
+SIMULATED = "~"  # stands beside every score on simulated data
+
+
+def overall_table(summary: Summary) -> Table:
+    """Encoders × six domains: chance-normalised score in %, its 95% interval, rank interval."""
+    table = Table(title="Encoders × domains", title_style="bold", header_style="bold")
+    table.caption = (
+        "chance-normalised score in % [95% interval] #rank among this run's encoders; encoders that "
+        f"share a rank are not separable at 5%\n{SIMULATED} simulated data only   "
+        "· the encoder is of another domain"
+    )
+    table.caption_justify = "left"
+    table.add_column("encoder", no_wrap=True)
+    for domain in MODALITIES:
+        table.add_column(TITLES[domain], justify="right", no_wrap=True)
+    full = any(row.total for row in summary.rows)
+    if full:
+        table.add_column("mean", justify="right")
+    previous = None
+    for row in summary.rows:
+        modality = row.any_result.encoder.modality
+        if previous not in (None, modality):
+            table.add_section()
+        previous = modality
+        cells = [_domain_cell(row, domain, summary) for domain in MODALITIES]
+        total = [Text(_percent(row.total.value))] if full and row.total else [Text("")] * full
+        table.add_row(_encoder_name(row), *cells, *total)
+    return table
+
+
+def _encoder_name(row: Row) -> Text:
+    info = row.any_result.encoder
+    text = Text(row.encoder)
+    if info.weights == "random" and "random" not in row.encoder:
+        text.append(" (random)", "dim")
+    return text
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}"
+
+
+def _domain_cell(row: Row, domain: str, summary: Summary) -> Text:
+    if domain in row.missing:
+        return Text(f"incomplete (-{len(row.missing[domain])})", "yellow")
+    score = row.domains.get(domain)
+    if score is None:
+        return Text("·", "dim")
+    simulated, tasks = summary.simulated[domain]
+    estimate = score.estimate
+    text = Text(_percent(estimate.value), _shade(estimate.value))
+    text.append(SIMULATED if simulated == tasks else "", "magenta")
+    text.append(f" [{_percent(estimate.low)}, {_percent(estimate.high)}]", "dim")
+    first, last = score.rank
+    text.append(f" #{first}" if first == last else f" #{first}-{last}", "cyan")
+    return text
+
+
+def _shade(value: float) -> str:
+    return "green" if value >= 0.6 else "yellow" if value >= 0.25 else "red"
+
+
+def number(metric: Metric) -> str:
+    """`0.734 [0.701, 0.768]`."""
+    return f"{metric.value:.3f} [{metric.low:.3f}, {metric.high:.3f}]"
+
+
+def results_table(results: Sequence[Result]) -> Table:
+    """One line per result."""
+    table = Table(title="Results", title_style="bold", header_style="bold")
+    table.caption = f"{SIMULATED} simulated data; s: seconds to embed / to score, when computed"
+    table.caption_justify = "left"
+    for name, justify in (
+        ("task", "left"),
+        ("protocol", "left"),
+        ("encoder", "left"),
+        ("metric", "left"),
+        ("score [95% interval]", "right"),
+        ("chance", "right"),
+        ("s", "right"),
+    ):
+        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    order = {domain: index for index, domain in enumerate(MODALITIES)}
+    ranked = sorted(
+        results,
+        key=lambda r: (order[r.task.modality], r.task.name, r.protocol.name, -r.score.value),
+    )
+    previous = None
+    for result in ranked:
+        if previous not in (None, result.task.modality):
+            table.add_section()
+        previous = result.task.modality
+        mark = SIMULATED if result.task.simulated else " "
+        seen = " (seen in pretraining)" if result.encoder.seen_in_pretraining else ""
+        table.add_row(
+            result.task.name,
+            result.protocol.name,
+            result.encoder.name + seen,
+            result.metric,
+            f"{number(result.score)}{mark}",
+            f"{result.task.chance:.3f}",
+            f"{result.cost.embed_seconds:.1f} / {result.cost.probe_seconds:.1f}",
+        )
+    return table

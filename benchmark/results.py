@@ -1,0 +1,196 @@
+"""The result file: one JSON per (encoder, task, protocol), with full provenance."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from benchmark.errors import SslBenchError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SCHEMA_VERSION = 1
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EncoderInfo(_Strict):
+    """Which encoder, to the bit."""
+
+    name: str
+    title: str
+    kind: Literal["features", "control", "pretrained", "adapter"]
+    modality: str
+    weights: Literal["none", "random", "published", "checkpoint", "own"]
+    digest: str
+    checkpoint_sha256: str | None = None
+    parameters: int | None = None
+    dimension: int
+    input: dict[str, Any] = {}
+    licence: str = ""
+    paper: str = ""
+    pretraining: str = ""
+    seen_in_pretraining: bool = False
+
+
+class TaskInfo(_Strict):
+    """Which task, on which data."""
+
+    name: str
+    title: str
+    version: int
+    modality: str
+    target: str
+    classes: tuple[str, ...] = ()
+    simulated: bool
+    chance: float
+    ceiling: float
+    fingerprint: dict[str, str]  # split -> hash of inputs and targets
+
+
+class ProtocolInfo(_Strict):
+    name: str
+    version: int
+
+
+class Metric(_Strict):
+    """A score with its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Environment(_Strict):
+    """Where the numbers come from."""
+
+    device: str
+    precision: str
+    python: str
+    platform: str
+    packages: dict[str, str]
+    revision: str | None = None  # git revision of ssl-bench, "+" for local changes
+
+
+class Cost(_Strict):
+    """What it took; the only part that differs between two runs of the same thing."""
+
+    embed_seconds: float
+    samples_per_second: float | None
+    probe_seconds: float
+    peak_memory_mib: float
+    finished: str  # UTC, ISO 8601
+
+
+class Result(_Strict):
+    """One score with its interval and its provenance."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    identity: str  # hash of all that the score depends on
+    encoder: EncoderInfo
+    task: TaskInfo
+    protocol: ProtocolInfo
+    metric: str
+    metrics: dict[str, Metric]
+    per_class: dict[str, dict[str, float | None]] = {}
+    confusion: list[list[int]] | None = None
+    curve: list[dict[str, float]] = []
+    hyperparameters: dict[str, Any] = {}
+    counts: dict[str, int] = {}
+    seed: int
+    replicates: str  # base64 of little-endian float32, the main metric on shared resamples
+    environment: Environment
+    cost: Cost
+
+    @property
+    def score(self) -> Metric:
+        """The main metric."""
+        return self.metrics[self.metric]
+
+    @property
+    def file_name(self) -> str:
+        """`<encoder>--<task>--<protocol>.json`, safe on every file system."""
+        safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in self.encoder.name)
+        return f"{safe}--{self.task.name}--{self.protocol.name}.json"
+
+    def bootstrap(self) -> NDArray[np.float32]:
+        """The main metric on every resample, (R,) float32."""
+        import numpy as np
+
+        return np.frombuffer(base64.b64decode(self.replicates), "<f4")
+
+
+def pack(replicates: NDArray[Any]) -> str:
+    """Replicates as they stand in a result file."""
+    return base64.b64encode(replicates.astype("<f4").tobytes()).decode()
+
+
+def write_result(result: Result, folder: Path, name: str | None = None) -> Path:
+    """Write one result file atomically; returns its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / (name or result.file_name)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        scratch.write_text(json.dumps(result.model_dump(mode="json"), indent=1, allow_nan=False))
+        os.replace(scratch, path)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        raise SslBenchError(
+            f"cannot write {path}: {error.strerror}; free the disk or choose another --out"
+        ) from error
+    return path
+
+
+def read_result(path: Path) -> Result:
+    """Read one result file.
+
+    Raises:
+        SslBenchError: not there, not JSON, or not a result of this schema; names the field.
+    """
+    try:
+        return Result.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise SslBenchError(f"{path}: {error.strerror or error}") from None
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = ".".join(str(part) for part in problem["loc"]) or "the file"
+        raise SslBenchError(
+            f"{path} is not a result of schema {SCHEMA_VERSION}: {field}: {problem['msg']}; "
+            "evaluate again with this version of ssl-bench"
+        ) from None
+
+
+def read_run(path: Path) -> list[Result]:
+    """All results of a run: its folder (or its `results` folder), or one result file.
+
+    Raises:
+        SslBenchError: nothing there, no result in it, or a damaged result.
+    """
+    if path.is_file():
+        return [read_result(path)]
+    folder = path / "results" if (path / "results").is_dir() else path
+    files = sorted(folder.glob("*.json")) if folder.is_dir() else []
+    if not files:
+        raise SslBenchError(
+            f"{path} holds no results: give a run's folder, as `ssl-bench eval --out` wrote it"
+        )
+    return [read_result(file) for file in files]
+
+
+def by_cell(results: Iterable[Result]) -> dict[tuple[str, str], dict[str, Result]]:
+    """(task, protocol) -> encoder name -> result."""
+    cells: dict[tuple[str, str], dict[str, Result]] = {}
+    for result in results:
+        cell = cells.setdefault((result.task.name, result.protocol.name), {})
+        cell[result.encoder.name] = result
+    return cells

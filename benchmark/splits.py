@@ -1,0 +1,118 @@
+"""From a prepared dataset and stored embeddings to the arrays a protocol sees."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.errors import DatasetError
+from benchmark.prepare import decode, labelled_rows, open_source
+from benchmark.protocols.contract import Split
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from benchmark.encoder import Kind, LoadedEncoder
+    from benchmark.store import Arrays
+    from benchmark.task import Task
+
+
+def task_kind(target: str, protocol: str, encoder: LoadedEncoder) -> tuple[Kind | None, str]:
+    """Which output of the encoder a protocol needs for a kind of target, or why it cannot have it."""
+    if target == "frames":
+        if encoder.frame_rate is None:
+            return None, "the encoder gives no frames (frames() and frame_rate)"
+        return "frames", ""
+    if target == "segmentation":
+        if not encoder.offers("patches"):
+            return None, "the encoder gives no patches (patches())"
+        return "patches", ""
+    if protocol == "zero-shot" and not callable(getattr(encoder.module, "encode_text", None)):
+        return None, "the encoder has no text tower (encode_text)"
+    if protocol == "linear-probe" and target != "bags" and encoder.offers("layers"):
+        return "layers", ""
+    return "clip", ""
+
+
+def read_targets(task: Task, split: str) -> tuple[Dataset, NDArray[np.intp], Any]:
+    """The source's rows, the indices of those in the task, and their targets as protocols take them.
+
+    Raises:
+        DatasetError: a label outside the class list.
+    """
+    data = open_source(task, split)
+    rows = labelled_rows(task, split, data)
+    target = task.card.target
+    column = data.data.column(target.column)
+    if target.kind in ("multiclass", "bags"):
+        labels = column.to_numpy()[rows].astype(np.int64)
+        if labels.min() < 0 or labels.max() >= len(target.classes):
+            bad = rows[(labels < 0) | (labels >= len(target.classes))][0]
+            raise DatasetError(
+                f"{task.card.name}: label {column[bad].as_py()} of {data[int(bad)]['id']!r} is not "
+                f"one of the card's {len(target.classes)} classes"
+            )
+        return data, rows, labels
+    if target.kind == "regression":
+        return data, rows, column.to_numpy()[rows].astype(np.float64)
+    values = [decode(column[int(row)]) for row in rows]
+    return data, rows, np.stack(values) if target.kind == "multilabel" else values
+
+
+def build_split(
+    task: Task, split: str, arrays: Arrays, kind: Kind, encoder: LoadedEncoder
+) -> Split:
+    """One split's arrays, restricted to the rows of the task."""
+    data, rows, targets = read_targets(task, split)
+
+    def text(name: str) -> NDArray[Any]:
+        return data.data.column(name).to_numpy()[rows].astype(str)
+
+    built = Split(
+        embeddings=np.empty((0, 0), np.float32),
+        targets=targets,
+        groups=text("group"),
+        ids=text("id"),
+        bags=text("bag") if task.card.target.kind == "bags" else None,
+    )
+    if kind == "frames":
+        built.embeddings, built.frame_offsets = _frames(arrays, rows)
+        built.frame_rate = encoder.frame_rate
+    elif kind == "layers":
+        built.layers = arrays["values"][rows]
+        built.embeddings = built.layers[:, -1]
+    elif kind == "towers":
+        built.towers = {name: array[rows] for name, array in arrays.items()}
+    else:
+        built.embeddings = arrays["values"][rows]
+    return built
+
+
+def _frames(arrays: Arrays, rows: NDArray[np.intp]) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    """Frames of the chosen rows, (sum of T', D), and their offsets, (N + 1,)."""
+    starts = np.concatenate([[0], np.cumsum(arrays["counts"])])
+    counts = arrays["counts"][rows]
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    if len(rows) == len(arrays["counts"]):
+        return arrays["values"], offsets
+    parts = [arrays["values"][starts[row] : starts[row + 1]] for row in rows]
+    return np.concatenate(parts), offsets
+
+
+def class_texts(encoder: LoadedEncoder, task: Task) -> NDArray[np.float32]:
+    """(C, D): per class the mean of its prompts' L2-normalised text embeddings.
+
+    A class without prompts in the card is prompted with its name.
+    """
+    import torch
+
+    target = task.card.target
+    rows = []
+    for name in target.classes:
+        prompts = list(target.prompts.get(name) or (name.replace("_", " ").replace("-", " "),))
+        with torch.inference_mode():
+            texts = encoder.module.encode_text(prompts).float().cpu()  # type: ignore[operator]
+        rows.append(torch.nn.functional.normalize(texts, dim=-1).mean(0).numpy())
+    return np.stack(rows)

@@ -1,0 +1,1 @@
+"""The leaderboard: browse, submit, evaluate."""
