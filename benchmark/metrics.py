@@ -62,7 +62,7 @@ def _ratio(above: Array, below: Array) -> Array:
     return np.divide(above, below, out=np.full(below.shape, np.nan), where=below > 0)
 
 
-def _mean_of_defined(values: Array) -> Array:
+def mean_of_defined(values: Array) -> Array:
     """Mean over the last axis of what is not NaN; NaN where nothing is defined."""
     defined = np.isfinite(values)
     return _ratio(np.where(defined, values, 0.0).sum(-1), defined.sum(-1).astype(np.float64))
@@ -101,7 +101,7 @@ class Counts:
         return _ratio(2 * hits, truth + predicted)
 
     def macro_f1(self, counts: Array) -> Array:
-        return _mean_of_defined(self.f1(counts))
+        return mean_of_defined(self.f1(counts))
 
     def micro_f1(self, counts: Array) -> Array:
         """F1 of counts pooled over classes; 0 where there is nothing to find and nothing found
@@ -141,10 +141,10 @@ class Classification:
         auroc, precision = self.ranking(counts)
         return {
             "accuracy": self.table.accuracy(counts),
-            "balanced_accuracy": _mean_of_defined(self.table.recall(counts)),
+            "balanced_accuracy": mean_of_defined(self.table.recall(counts)),
             "macro_f1": self.table.macro_f1(counts),
-            "macro_auroc": _mean_of_defined(auroc),
-            "macro_ap": _mean_of_defined(precision),
+            "macro_auroc": mean_of_defined(auroc),
+            "macro_ap": mean_of_defined(precision),
         }
 
     def ranking(self, counts: Array) -> tuple[Array, Array]:
@@ -194,8 +194,8 @@ class Multilabel(Classification):
     def __call__(self, counts: Array) -> dict[str, Array]:
         auroc, precision = self.ranking(counts)
         return {
-            "macro_auroc": _mean_of_defined(auroc),
-            "macro_ap": _mean_of_defined(precision),
+            "macro_auroc": mean_of_defined(auroc),
+            "macro_ap": mean_of_defined(precision),
             "macro_f1": self.table.macro_f1(counts),
         }
 
@@ -274,6 +274,6 @@ class Overlap:
     def __call__(self, counts: Array) -> dict[str, Array]:
         values = self.classwise(counts)
         return {
-            "dice": _mean_of_defined(values["dice"][:, self.foreground]),
-            "miou": _mean_of_defined(values["iou"]),
+            "dice": mean_of_defined(values["dice"][:, self.foreground]),
+            "miou": mean_of_defined(values["iou"]),
         }

@@ -1,5 +1,41 @@
-"""Cards of the adapters that take any published model (light: no encoder is imported here)."""
+"""Cards of the adapters that take any published model of their library (light)."""
 
 from benchmark.catalog import EncoderCard
 
-ENCODERS: list[EncoderCard] = []
+ENCODERS: list[EncoderCard] = [
+    EncoderCard(
+        name="timm:*",
+        target="baselines.generic.timm_images:TimmImages",
+        modality="",
+        kind="adapter",
+        title="Any image model of timm",
+        summary="timm:vit_small_patch16_224.dino; tissue tiles, or echo frames averaged "
+        "(--modality echo)",
+        licence="the model's own",
+        pretraining="the model's own",
+        weights="downloaded by timm from the model's hub page",
+    ),
+    EncoderCard(
+        name="hf:*",
+        target="baselines.generic.huggingface:HuggingFace",
+        modality="",
+        kind="adapter",
+        title="Any waveform or image model of transformers",
+        summary="hf:facebook/wav2vec2-base, or a folder that save_pretrained wrote; no remote code",
+        licence="the model's own",
+        pretraining="the model's own",
+        weights="downloaded by huggingface_hub, or a local folder",
+    ),
+    EncoderCard(
+        name="onnx:*",
+        target="baselines.generic.onnx_file:OnnxFile",
+        modality="",
+        kind="adapter",
+        title="An ONNX file",
+        summary="onnx:model.onnx; modality and input from the file's metadata or from --modality "
+        "and --input",
+        licence="the model's own",
+        pretraining="the model's own",
+        weights="the file itself",
+    ),
+]

@@ -1,0 +1,48 @@
+"""Image models on video: frames through the model, averaged over the valid ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from benchmark.errors import EncoderError
+
+
+def image_modality(name: str, modality: str | None) -> str:
+    """The modality an image model is used for: tissue tiles unless echo is asked for.
+
+    Raises:
+        EncoderError: a modality that has no images.
+    """
+    chosen = modality or "histopathology"
+    if chosen not in ("histopathology", "echo"):
+        raise EncoderError(
+            f"{name} takes images: --modality histopathology or echo, not {chosen!r}"
+        )
+    return chosen
+
+
+def image_input(
+    modality: str, size: int, mean: tuple[float, ...], std: tuple[float, ...]
+) -> dict[str, object]:
+    """`input` options of an image model for its modality; echo frames are spread to RGB."""
+    options: dict[str, object] = {"size": size, "mean": mean, "std": std}
+    return options | {"channels": 3, "frames": 32} if modality == "echo" else options
+
+
+def over_frames(
+    images: torch.Tensor,
+    lengths: torch.Tensor | None,
+    encode: Callable[[torch.Tensor], torch.Tensor],
+) -> torch.Tensor:
+    """`encode` on (B, 3, H, W), or on the valid frames of (B, 3, T, H, W) and averaged: (B, ...)."""
+    if images.ndim == 4:
+        return encode(images)
+    batch, _, frames = images.shape[:3]
+    encoded = encode(images.transpose(1, 2).flatten(0, 1))
+    encoded = encoded.unflatten(0, (batch, frames))
+    counts = torch.full((batch,), frames) if lengths is None else lengths
+    valid = torch.arange(frames, device=images.device)[None] < counts.to(images.device)[:, None]
+    weights = valid.to(encoded.dtype) / valid.sum(1, keepdim=True)
+    return (encoded * weights.view(batch, frames, *[1] * (encoded.ndim - 2))).sum(1)

@@ -1,0 +1,121 @@
+"""The linear probe on an encoder's layers: the best one, and a learned average of all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.protocols.checks import sizes
+from benchmark.protocols.contract import Scores, Split
+from benchmark.protocols.probing import probe_kind, probe_splits
+from benchmark.protocols.scoring import measure
+from benchmark.task import TaskCard
+
+Array = NDArray[Any]
+STEPS = 150
+LEARNING_RATE = 0.05
+DECAY = 1e-2
+
+
+def probe_layers(
+    train: Split,
+    validation: Split | None,
+    test: Split,
+    task: TaskCard,
+    *,
+    seed: int,
+    device: str,
+    encoder: str,
+) -> Scores:
+    """Probe every layer and the learned average (softmax weights, as in SUPERB, Yang et al. 2021).
+
+    Average weights are learned on train together with a linear head, then the averaged embedding is
+    probed as any other. The one with the best selection score (validation split, else
+    cross-validation) is the main result, the earlier layer among equals; the best layer and the
+    average are both in `metrics`, and `curve` has the test score of each layer.
+    """
+    parts = [s for s in (train, validation, test) if s is not None]
+    depth = np.asarray(train.layers).shape[1]
+    measured, selected, penalties = [], [], []
+    weights = average_weights(train, task, device)
+    for index in range(depth + 1):
+        chosen = [_at(split, np.eye(depth)[index] if index < depth else weights) for split in parts]
+        probed = probe_splits(
+            chosen[0], chosen[1] if validation is not None else None, task,
+            seed=seed, device=device, encoder=encoder,
+        )  # fmt: skip
+        measured.append(measure(task, test, probed.predict(chosen[-1].embeddings), seed))
+        selected.append(probed.selected)
+        penalties.append(float(probed.probe.penalty))
+    best = int(np.argmax(selected[:depth]))
+    winner = depth if selected[depth] > selected[best] else best
+    scores = measured[winner].scores(task.metric)
+    for name, index in (("best layer", best), ("layer average", depth)):
+        scores.metrics[f"{task.metric} ({name})"] = measured[index].estimates[task.metric]
+    scores.curve = [
+        {"layer": float(index), "value": found.value, "low": found.low, "high": found.high}
+        for index in range(depth)
+        for found in [measured[index].estimates[task.metric]]
+    ]
+    scores.hyperparameters = {
+        "chosen": f"layer {best}" if winner == best else "layer average",
+        "best_layer": best,
+        "layer_weights": [round(float(w), 6) for w in weights],
+        "selection_scores": selected,
+        "penalties": penalties,
+    }
+    scores.counts = sizes(train, validation, test)
+    return scores
+
+
+def _at(split: Split, weights: Array) -> Split:
+    """The split with its layers averaged by `weights` (L,)."""
+    mixed = np.einsum("nld,l->nd", np.asarray(split.layers, np.float32), weights.astype(np.float32))
+    return replace(split, embeddings=mixed, layers=None)
+
+
+def average_weights(train: Split, task: TaskCard, device: str = "cpu") -> Array:
+    """Layer weights (L,), positive with sum 1, learned with a linear head by full-batch Adam.
+
+    All layers are centred and share one scale, so the weights hold for the layers as they are. The
+    start is zero, hence no seed.
+    """
+    import torch
+
+    layers = torch.as_tensor(np.asarray(train.layers, dtype=np.float32)).to(device)
+    mean = layers.mean(0, keepdim=True)
+    scale = (layers - mean).square().mean().sqrt().clamp_min(1e-8)
+    layers = (layers - mean) / scale
+    kind = probe_kind(task)
+    target, outputs = _loss_target(train, kind, len(task.target.classes))
+    y = torch.as_tensor(target).to(device)
+    logits = torch.zeros(layers.shape[1], device=device, requires_grad=True)
+    head = torch.zeros(layers.shape[2], outputs, device=device, requires_grad=True)
+    bias = torch.zeros(outputs, device=device, requires_grad=True)
+    optimiser = torch.optim.Adam([logits, head, bias], lr=LEARNING_RATE)
+    losses: dict[str, Any] = {
+        "multiclass": torch.nn.functional.cross_entropy,
+        "multilabel": torch.nn.functional.binary_cross_entropy_with_logits,
+        "regression": torch.nn.functional.mse_loss,
+    }
+    for _ in range(STEPS):
+        optimiser.zero_grad()
+        # heads first: (N, L, C) is far smaller than an averaged (N, D) kept for the backward pass
+        output = torch.einsum("nlc,l->nc", layers @ head, torch.softmax(logits, 0)) + bias
+        loss = losses[kind](output, y) + DECAY * head.square().sum() / 2
+        loss.backward()
+        optimiser.step()
+    return torch.softmax(logits.detach(), 0).cpu().numpy().astype(np.float64)
+
+
+def _loss_target(train: Split, kind: str, classes: int) -> tuple[Array, int]:
+    targets = np.asarray(train.targets)
+    if kind == "multiclass":
+        return targets.astype(np.int64), classes
+    if kind == "multilabel":
+        return targets.astype(np.float32), targets.shape[1]
+    spread = float(targets.std()) or 1.0
+    return ((targets - targets.mean()) / spread).astype(np.float32)[:, None], 1

@@ -1,0 +1,179 @@
+"""retrieval: does the nearest example of another group have the same label?"""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.errors import SslBenchError
+from benchmark.metrics import group_sums
+from benchmark.protocols.checks import check_splits, features, pooled, sizes
+from benchmark.protocols.contract import Protocol, Scores, Split
+from benchmark.protocols.scoring import measure_statistics
+from benchmark.task import TaskCard
+
+Array = NDArray[Any]
+_BLOCK = 4_000_000  # similarities held at once
+DIGITS = 6  # similarities that agree to here are ties: more is float32 noise
+
+
+class RetrievalProtocol(Protocol):
+    """Mean average precision and recall@1 by cosine over the test split.
+
+    Every test example is a query; its candidates are the test examples of other groups. Relevant
+    are those of the same class (multilabel: with a label in common). Queries without a relevant
+    candidate are left out. With several towers of one width, each ordered pair of towers is scored
+    as well: by label in the same way, and for finding the same example in the other tower (`pair_`,
+    other examples of its group left out). For `pairs` targets only the latter exists and the main
+    metric is its mean over directions. The interval resamples the groups of the queries; the
+    gallery stays. Train and validation are not used. `hyperparameters["chance"]` is the expected
+    value of the main metric in a random order, to first order the share of relevant candidates.
+    """
+
+    name = "retrieval"
+    targets: ClassVar[tuple[str, ...]] = ("multiclass", "multilabel", "bags", "pairs")
+
+    def run(
+        self,
+        train: Split,
+        validation: Split | None,
+        test: Split,
+        task: TaskCard,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+        encoder: str = "encoder",
+    ) -> Scores:
+        check_splits({"test": test}, task, self.name, self.targets, encoder)
+        test = pooled(test)
+        directions = _directions(test.towers)
+        columns: dict[str, Array] = {}
+        groups = np.unique(np.asarray(test.groups).astype(str), return_inverse=True)[1]
+        chance = 1.0 / len(test)
+        if task.target.kind == "pairs":
+            if not directions:
+                raise SslBenchError(
+                    f"{task.name} pairs inputs of several towers, and {encoder} has no two towers "
+                    "of one width: no retrieval score"
+                )
+        else:
+            labels = _relevance_labels(test, task)
+            inputs = features(test)
+            columns["map"], columns["recall@1"], chance = _search(
+                inputs, inputs, labels, groups, device
+            )
+        for queries, gallery in directions:
+            way = f"({queries} to {gallery})"
+            q, g = (np.asarray(test.towers[t], dtype=np.float32) for t in (queries, gallery))
+            columns[f"pair_map {way}"], columns[f"pair_recall@1 {way}"], _ = _search(
+                q, g, None, groups, device
+            )
+            if task.target.kind != "pairs":
+                columns[f"map {way}"], columns[f"recall@1 {way}"], _ = _search(
+                    q, g, labels, groups, device
+                )
+        if task.target.kind == "pairs":
+            for metric in ("pair_map", "pair_recall@1"):
+                ways = [v for k, v in columns.items() if k.startswith(f"{metric} ")]
+                columns[metric] = np.mean(ways, axis=0)
+        main = "pair_map" if task.target.kind == "pairs" else "map"
+        if not np.isfinite(columns[main]).any():
+            raise SslBenchError(
+                f"{task.name}: no test example has a relevant one in another group, so retrieval "
+                "cannot be scored; remove it from the card's `protocols`"
+            )
+        measured = measure_statistics(
+            lambda codes, total: _Means(columns, codes, total), test.groups, seed
+        )
+        return measured.scores(
+            main,
+            hyperparameters={"similarity": "cosine", "chance": chance},
+            counts={
+                **sizes(None, None, test), "queries": int(np.isfinite(columns[main]).sum()),
+            },
+        )  # fmt: skip
+
+
+class _Means:
+    """Mean over queries of each metric, NaN queries left out, per resample of query groups."""
+
+    def __init__(self, columns: dict[str, Array], codes: Array, groups: int) -> None:
+        self.names = list(columns)
+        values = np.stack(list(columns.values()), 1)
+        seen = np.isfinite(values)
+        self.sums = group_sums(codes, groups, np.where(seen, values, 0.0))
+        self.counts = group_sums(codes, groups, seen.astype(float))
+
+    def __call__(self, counts: Array) -> dict[str, Array]:
+        with np.errstate(invalid="ignore"):
+            means = (counts @ self.sums) / (counts @ self.counts)
+        return dict(zip(self.names, means.T, strict=True))
+
+
+def _directions(towers: dict[str, Array]) -> list[tuple[str, str]]:
+    return [
+        (a, b)
+        for a, b in permutations(sorted(towers), 2)
+        if towers[a].shape[-1] == towers[b].shape[-1]
+    ]
+
+
+def _relevance_labels(test: Split, task: TaskCard) -> Array:
+    """(N, C) of 0 / 1: examples with a common 1 are relevant to each other."""
+    targets = np.asarray(test.targets)
+    if task.target.kind == "multilabel":
+        return (targets > 0).astype(np.float32)
+    classes = np.arange(len(task.target.classes))
+    return (targets[:, None] == classes).astype(np.float32)
+
+
+def _search(
+    queries: Array, gallery: Array, labels: Array | None, groups: Array, device: str
+) -> tuple[Array, Array, float]:
+    """Average precision and recall@1 of each query, (N,), and the mean share of relevant ones.
+
+    Without `labels` the only relevant candidate is the query's own row, and it is the only one of
+    its group that is kept. NaN: no relevant candidate. Ties count as one threshold for precision
+    (scikit-learn's average precision) and by their expectation for recall@1, so that an encoder
+    that maps everything to one point scores chance whatever the order of the data.
+    """
+    import torch
+
+    normalise = torch.nn.functional.normalize
+    unit = normalise(torch.from_numpy(gallery).to(device), dim=1).T
+    group = torch.from_numpy(groups).to(device)
+    label = None if labels is None else torch.from_numpy(labels).to(device)
+    rows = torch.arange(len(queries), device=device)
+    precisions, recalls, shares = [], [], []
+    step = max(1, _BLOCK // len(gallery))
+    for start in range(0, len(queries), step):
+        block = torch.from_numpy(queries[start : start + step]).to(device)
+        mine = rows[start : start + step, None]
+        similarity = torch.round(normalise(block, dim=1) @ unit, decimals=DIGITS)
+        excluded = group[mine] == group[None]
+        if label is None:
+            relevant = mine == rows[None]
+            excluded = excluded & ~relevant
+        else:
+            relevant = (label[mine[:, 0]] @ label.T > 0) & ~excluded
+        similarity = similarity.masked_fill(excluded, -float("inf"))
+        ordered, order = similarity.sort(dim=1, descending=True, stable=True)
+        hit = relevant.gather(1, order).double()
+        hits, wanted = hit.cumsum(1), hit.sum(1)
+        # position of the last candidate that shares each similarity
+        position = torch.arange(len(gallery), device=device).expand_as(ordered)
+        ends = torch.ones_like(hit, dtype=torch.bool)
+        ends[:, :-1] = ordered[:, 1:] != ordered[:, :-1]
+        last = torch.where(ends, position, len(gallery)).flip(1).cummin(1).values.flip(1)
+        share = hits.gather(1, last) / (last + 1)
+        precisions.append(((hit * share).sum(1) / wanted).cpu().numpy())
+        recall = hits.gather(1, last[:, :1])[:, 0] / (last[:, 0] + 1)
+        recalls.append(torch.where(wanted > 0, recall, torch.nan).cpu().numpy())
+        shares.append((wanted / (~excluded).sum(1).clamp(min=1)).cpu().numpy())
+    precision, found = np.concatenate(precisions), np.concatenate(shares)
+    usable = np.isfinite(precision)
+    chance = float(found[usable].mean()) if usable.any() else 0.0
+    return precision, np.concatenate(recalls), chance
