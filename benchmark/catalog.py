@@ -63,11 +63,12 @@ def import_target(target: str) -> Any:
 
 
 @cache
-def _providers(group: str) -> tuple[tuple[str, Any], ...]:
+def _provided(group: str, attribute: str) -> tuple[Any, ...]:
+    """`attribute` of everything that the installed packages offer in an entry-point group."""
     found = []
     for point in sorted(entry_points(group=group), key=lambda point: point.name):
         try:
-            found.append((point.name, point.load()))
+            found.append(getattr(point.load(), attribute))
         except Exception as error:  # a broken plug-in must not take the built-in ones with it
             raise SslBenchError(
                 f"the plug-in {point.name!r} ({point.value}) cannot be imported: {error}; "
@@ -80,8 +81,8 @@ def _providers(group: str) -> tuple[tuple[str, Any], ...]:
 def task_files() -> dict[str, Path]:
     """Task name -> its card file, sorted by name; a plug-in cannot replace a built-in task."""
     files: dict[str, Path] = {}
-    for _, provider in _providers("ssl_bench.tasks"):
-        for path in sorted(Path(provider.CARDS).glob("*.md")):
+    for folder in _provided("ssl_bench.tasks", "CARDS"):
+        for path in sorted(Path(folder).glob("*.md")):
             files.setdefault(path.stem, path)
     return dict(sorted(files.items()))
 
@@ -90,8 +91,8 @@ def task_files() -> dict[str, Path]:
 def encoder_cards() -> dict[str, EncoderCard]:
     """Encoder name -> its card, in the order of declaration."""
     cards: dict[str, EncoderCard] = {}
-    for _, provider in _providers("ssl_bench.encoders"):
-        for card in provider.ENCODERS:
+    for offered in _provided("ssl_bench.encoders", "ENCODERS"):
+        for card in offered:
             cards.setdefault(card.name, card)
     return cards
 

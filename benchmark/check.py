@@ -98,10 +98,10 @@ def check_encoder(encoder: LoadedEncoder, device: str = "cpu") -> Iterator[Findi
     examples = example_inputs(encoder)
     windows = [encoder.spec.windows(example)[0] for example in examples]
     batch = encoder.spec.collate(windows)
-    kept = {name: tensor.clone() for name, tensor in batch.items()}
+    given = {name: tensor.clone() for name, tensor in batch.items()}
     try:
-        raw = _raw(encoder, batch, device)
-        first = forward(encoder, batch, "clip", options)["values"]
+        raw = _raw(encoder, given, device)
+        first = forward(encoder, _copy(batch), "clip", options)["values"]
     except EncoderError as error:
         yield Finding("forward", False, str(error))
         return
@@ -119,13 +119,15 @@ def check_encoder(encoder: LoadedEncoder, device: str = "cpu") -> Iterator[Findi
     if not finite:
         return
     for name, tensor in batch.items():
-        if not torch.equal(torch.nan_to_num(tensor), torch.nan_to_num(kept[name])):
-            yield Finding(
-                "input", False, f"forward changes its argument `{name}` in place: copy it"
-            )
-    batch = kept
+        if not torch.equal(torch.nan_to_num(tensor), torch.nan_to_num(given[name])):
+            detail = f"forward changes its argument `{name}` in place: copy it"
+            yield Finding("input", False, detail)
     yield from _consistency(encoder, windows, batch, first, options)
     yield from _outputs(encoder, windows, options)
+
+
+def _copy(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in batch.items()}
 
 
 def _raw(encoder: LoadedEncoder, batch: dict[str, torch.Tensor], device: str) -> torch.Tensor:
@@ -167,7 +169,7 @@ def _consistency(
     first: NDArray[Any],
     options: EmbedOptions,
 ) -> Iterator[Finding]:
-    again = forward(encoder, {k: v.clone() for k, v in batch.items()}, "clip", options)["values"]
+    again = forward(encoder, _copy(batch), "clip", options)["values"]
     gap = _differs(first, again)
     detail = "the same batch twice gives the same embeddings"
     if gap:

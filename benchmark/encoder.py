@@ -93,7 +93,7 @@ def load_encoder(
         type(module), spec.model_dump_json() + json.dumps(card.options, sort_keys=True)
     )
     return LoadedEncoder(
-        name=display_name(name, init, checkpoint),
+        name=display_name(card.name, init, checkpoint),
         module=module,
         spec=spec,
         card=replace(card, parameters=card.parameters or _parameters(module)),
@@ -105,10 +105,7 @@ def load_encoder(
 
 
 def display_name(name: str, init: str | None, checkpoint: Path | None) -> str:
-    """The encoder's name in results: a control and a checkpoint are never mistaken for the original."""
-    if FILE.match(name):
-        path, _, attribute = name.partition(".py")
-        name = attribute.lstrip(":") or Path(path).name
+    """The name in results: a control and a checkpoint are never mistaken for the original."""
     if init == "random":
         return f"{name} (random)"
     return f"{name} ({Path(checkpoint).stem})" if checkpoint is not None else name

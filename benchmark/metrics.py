@@ -109,7 +109,13 @@ class Counts:
         hits, truth, predicted = (total.sum(-1) for total in self.totals(counts))
         return np.nan_to_num(_ratio(2 * hits, truth + predicted))
 
+    def micro_precision(self, counts: Array) -> Array:
+        """Share of the predictions that are hits, pooled over classes; NaN without predictions."""
+        hits, _, predicted = (total.sum(-1) for total in self.totals(counts))
+        return _ratio(hits, predicted)
+
     def accuracy(self, counts: Array) -> Array:
+        """Share of the truth that is hit, pooled over classes (for events: recall)."""
         hits, truth, _ = self.totals(counts)
         return _ratio(hits.sum(-1), truth.sum(-1))
 

@@ -41,7 +41,7 @@ def ranking_replicates(
 
 
 def spearman_replicates(truth: Array, predicted: Array, codes: Array, counts: Array) -> Array:
-    """Spearman's rho of (N,) `truth` and `predicted` per resample: (B,); 0 where one is constant."""
+    """Spearman's rho of (N,) `truth` and `predicted` per resample, (B,); 0 if one is constant."""
     rho = np.zeros(len(counts))
     ties = [np.unique(values, return_inverse=True)[1] for values in (truth, predicted)]
     for rows in _blocks(len(counts), len(truth)):

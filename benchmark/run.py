@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,14 @@ def run_unit(unit: Unit, options: RunOptions, tell: Tell) -> None:
             session.run_task(load_task(task, options.data_dir), protocols)
         except SslBenchError as error:
             tell(Event("failure", unit.encoder.name, task, str(error)))
+        except ImportError as error:
+            package = (error.name or "").partition(".")[0]
+            remedy = f"pip install {package}" if package else "install what it names"
+            tell(
+                Event(
+                    "failure", unit.encoder.name, task, f"a package is missing ({error}): {remedy}"
+                )
+            )
 
 
 class _Session:
@@ -267,13 +276,14 @@ def protocol_targets(name: str) -> tuple[str, ...]:
 
 @cache
 def scoring_code() -> str:
-    """Hash of the code that turns embeddings into scores."""
+    """Hash of the code, ours and the libraries', that turns embeddings into scores."""
     here = Path(__file__).parent
     files = [*here.glob("protocols/*.py"), *here.glob("probe/*.py")]
     files += [
         here / name for name in ("metrics.py", "bootstrap.py", "splits.py", "embed.py", "inputs.py")
     ]
-    digest = hashlib.sha256()
+    versions = [metadata.version(name) for name in ("numpy", "scipy", "scikit-learn", "torch")]
+    digest = hashlib.sha256(" ".join(versions).encode())
     for path in sorted(files):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

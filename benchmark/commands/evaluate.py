@@ -82,6 +82,7 @@ def run_eval(request: EvalRequest) -> None:
                 f"[yellow]stopped[/] with {done} of {len(plan)} results written to {escape(str(out))}; "
                 "the same command goes on from there",
                 highlight=False,
+                soft_wrap=True,
             )
             sys.exit(130)
     _tell(shown.tally, plan, out, request, console)

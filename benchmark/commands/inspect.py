@@ -96,7 +96,7 @@ def compare_command(runs: list[Path], protocol: str | None, as_json: bool) -> No
             f"{row['value_a']:.3f}",
             f"{row['value_b']:.3f}",
             f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]",
-            f"{row['p']:.3f}",
+            f"{row['p']:.4f}",
             verdict,
         )
     console = Console()

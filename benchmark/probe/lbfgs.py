@@ -63,6 +63,11 @@ class Memory:
         for i in range(m):
             self.products[:, :m, i] = self._inner(self.steps[:m], self.changes[i])
 
+    def last(self) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """The newest pair."""
+        i = (self.head - 1) % self.size
+        return (self.steps[i], self.changes[i]) if self.used else None
+
     def clear(self) -> None:
         self.used = self.head = 0
 

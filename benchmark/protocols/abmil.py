@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmark.protocols.adamw import AdamW
 from benchmark.protocols.selection import softmax
 
 Array = NDArray[Any]
@@ -83,14 +84,12 @@ def fit_abmil(
     """
     generator = torch.Generator().manual_seed(seed)
     model = GatedAttention(train.tiles.shape[1], classes, generator).to(device)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=DECAY)
+    optimiser = AdamW(list(model.parameters()), LEARNING_RATE, DECAY)
     batches, held_out = _batches(train, device), _batches(validation, device)
     best, state, best_epoch = (-np.inf, -np.inf), model.state_dict(), 0
     for epoch in range(1, EPOCHS + 1):
         for tiles, mask, targets in batches:
-            optimiser.zero_grad()
-            torch.nn.functional.cross_entropy(model(tiles, mask), targets).backward()
-            optimiser.step()
+            optimiser.step(torch.nn.functional.cross_entropy(model(tiles, mask), targets))
         logits = _logits(model, held_out)
         chosen = np.log(softmax(logits)[np.arange(len(logits)), validation.targets] + 1e-12)
         current = float(score(logits[:, :, None], validation.targets)[0]), float(chosen.mean())

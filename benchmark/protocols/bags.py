@@ -100,7 +100,7 @@ def held_out_groups(split: Split, task: TaskCard, seed: int) -> Array:
 def _bags(split: Split, statistics: tuple[Array, Array]) -> Bags:
     mean, spread = statistics
     tiles = (features(split) - mean) / np.where(spread > 0, spread, 1.0)
-    names, first, index = np.unique(
+    _, first, index = np.unique(
         np.asarray(split.bags).astype(str), return_index=True, return_inverse=True
     )
     return Bags(tiles, index, np.asarray(split.targets)[first].astype(np.int64))

@@ -59,7 +59,7 @@ def _check_finite(values: Array, split: Split, name: str, encoder: str, task: Ta
             if split.frame_offsets is not None:
                 sample = int(np.searchsorted(split.frame_offsets, row, side="right")) - 1
             raise SslBenchError(
-                f"encoder {encoder} returned NaN or infinity for sample {split.ids[sample]!r} "
+                f"encoder {encoder} returned NaN or infinity for sample {str(split.ids[sample])!r} "
                 f"({task.name}, {name} split); check the encoder on that input"
             )
 

@@ -97,8 +97,9 @@ def classify_episodes(
 def _logistic_dual(gram: torch.Tensor, onehot: torch.Tensor, penalty: float) -> torch.Tensor:
     """Coefficients A (E, n, C) of W = Xᵀ A that minimise the penalised cross-entropy.
 
-    Nesterov's method with the constant momentum of strongly convex functions (Nesterov 2004, 2.2.1):
-    the gradient in W is Xᵀ (P - Y + penalty A), so steps on A need the Gram matrix alone.
+    Nesterov's method with the constant momentum of strongly convex functions (Nesterov 2004,
+    section 2.2.1). The gradient in W is Xᵀ (P - Y + penalty A), so steps on A need the Gram matrix
+    alone.
     """
     lipschitz = 0.5 * gram.abs().sum(2).amax(1) + penalty  # row sums bound the largest eigenvalue
     root = (lipschitz / penalty).sqrt()

@@ -23,7 +23,7 @@ class FewShotProtocol(Protocol):
     """Accuracy over episodes of a nearest-centroid classifier and of a logistic probe.
 
     Support examples come from train, queries from test (their groups never meet), 15 per class; K
-    in 1, 5, 10, 20 as far as at least two classes have K training examples; N = min(5, such classes).
+    in 1, 5, 10, 20 as far as two classes have K training examples; N = 5, or all such classes.
     Features are centred by the mean of train and L2-normalised (SimpleShot, Wang et al. 2019). The
     logistic probe has the fixed C = 1. Episodes depend on the task alone, not on the seed, so that
     any two results pair. The main metric is the centroid's accuracy at 5-shot, or at the largest K

@@ -92,9 +92,8 @@ class LabelEfficiencyProtocol(Protocol):
 
 
 def _mean_over_draws(measured: list[Measured], metric: str) -> tuple[float, Array]:
-    ready = [one.scores(metric) for one in measured]
-    value = float(np.mean([one.metrics[metric].value for one in ready]))
-    return value, np.mean([one.replicates.astype(np.float64) for one in ready], axis=0)
+    value = float(np.mean([one.scores(metric).metrics[metric].value for one in measured]))
+    return value, np.mean([one.replicates[metric] for one in measured], axis=0)
 
 
 def draw_groups(split: Split, task: TaskCard, fraction: float, seed: int, draw: int) -> Array:

@@ -85,6 +85,8 @@ def average_weights(train: Split, task: TaskCard, device: str = "cpu") -> Array:
     """
     import torch
 
+    from benchmark.protocols.adamw import AdamW
+
     layers = torch.as_tensor(np.asarray(train.layers, dtype=np.float32)).to(device)
     mean = layers.mean(0, keepdim=True)
     scale = (layers - mean).square().mean().sqrt().clamp_min(1e-8)
@@ -95,19 +97,16 @@ def average_weights(train: Split, task: TaskCard, device: str = "cpu") -> Array:
     logits = torch.zeros(layers.shape[1], device=device, requires_grad=True)
     head = torch.zeros(layers.shape[2], outputs, device=device, requires_grad=True)
     bias = torch.zeros(outputs, device=device, requires_grad=True)
-    optimiser = torch.optim.Adam([logits, head, bias], lr=LEARNING_RATE)
+    optimiser = AdamW([logits, head, bias], LEARNING_RATE, decay=0.0)
     losses: dict[str, Any] = {
         "multiclass": torch.nn.functional.cross_entropy,
         "multilabel": torch.nn.functional.binary_cross_entropy_with_logits,
         "regression": torch.nn.functional.mse_loss,
     }
     for _ in range(STEPS):
-        optimiser.zero_grad()
         # heads first: (N, L, C) is far smaller than an averaged (N, D) kept for the backward pass
         output = torch.einsum("nlc,l->nc", layers @ head, torch.softmax(logits, 0)) + bias
-        loss = losses[kind](output, y) + DECAY * head.square().sum() / 2
-        loss.backward()
-        optimiser.step()
+        optimiser.step(losses[kind](output, y) + DECAY * head.square().sum() / 2)
     return torch.softmax(logits.detach(), 0).cpu().numpy().astype(np.float64)
 
 

@@ -1,4 +1,4 @@
-"""linear-probe: one linear layer on frozen embeddings, its penalty chosen without the test split."""
+"""linear-probe: one linear layer on frozen embeddings, penalty chosen without test data."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def probe_splits(
         seed=seed,
         device=device,
         name=encoder,
-        ids=np.asarray(train.ids),
+        ids=np.asarray(train.ids).tolist(),
     )
     return Probed(probe, kind, best_score(probe))
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.metrics import one_hot
+from benchmark.metrics import Regression, higher_is_better, one_hot
+from benchmark.ranking import ranking_replicates, spearman_replicates
 
 Array = NDArray[Any]
 
@@ -16,7 +17,7 @@ Array = NDArray[Any]
 def selection_score(metric: str, kind: str) -> Callable[[Any, Any], Array]:
     """A function (decision (n, C, K), y) -> (K,), higher is better, for the metric of a card.
 
-    `kind` is multiclass (y int (n,)), multilabel (y (n, C)) or regression (y (n,) or (n, C)).
+    `kind` is multiclass (y int (n,)), multilabel (y (n, C)) or regression (y (n,)).
     """
     table = {"multiclass": _multiclass, "multilabel": _multilabel, "regression": _regression}
     return lambda decision, y: table[kind](as_array(decision), as_array(y), metric)
@@ -67,38 +68,28 @@ def _multilabel(decision: Array, y: Array, metric: str) -> Array:
 
 def _ranking(scores: Array, labels: Array, metric: str) -> Array:
     """Macro AUROC or average precision of (n, C, K) scores; 0.5 where no class has both labels."""
-    from scipy.stats import rankdata
+    columns = []
+    for k in range(scores.shape[2]):
+        auroc, precision = ranking_replicates(scores[:, :, k], labels, *_one_group(len(labels)))
+        values = (precision if metric == "macro_ap" else auroc)[0]
+        defined = np.isfinite(values)
+        columns.append(values[defined].mean() if defined.any() else 0.5)
+    return np.array(columns)
 
-    kept = (labels.sum(0) > 0) & (labels.sum(0) < len(labels))
-    if not kept.any():
-        return np.full(scores.shape[2], 0.5)
-    scores, labels = scores[:, kept], labels[:, kept, None]
-    positives = labels.sum(0)
-    if metric == "macro_ap":
-        above = rankdata(-scores, axis=0, method="max")  # examples at or above a threshold
-        values = np.zeros(scores.shape[1:])
-        for c in range(scores.shape[1]):
-            chosen = labels[:, c, 0] > 0
-            hits = rankdata(-scores[chosen, c], axis=0, method="max")
-            values[c] = (hits / above[chosen, c]).mean(0)
-        return values.mean(0)
-    negatives = len(labels) - positives
-    ranks = rankdata(scores, axis=0)
-    auroc = ((ranks * labels).sum(0) - positives * (positives + 1) / 2) / (positives * negatives)
-    mean: Array = auroc.mean(0)
-    return mean
+
+def _one_group(n: int) -> tuple[Array, Array]:
+    """Group codes and counts that weigh every example with 1."""
+    return np.zeros(n, dtype=np.int64), np.ones((1, 1))
 
 
 def _regression(decision: Array, y: Array, metric: str) -> Array:
-    truth = y.reshape(len(y), -1)[:, :, None]
-    if metric == "mae":
-        return -np.asarray(abs(decision - truth).mean((0, 1)))
-    if metric in ("pearson", "spearman"):
-        if metric == "spearman":
-            from scipy.stats import rankdata
-
-            decision, truth = rankdata(decision, axis=0), rankdata(truth, axis=0)
-        a, b = decision - decision.mean(0), truth - truth.mean(0)
-        scale = np.sqrt((a * a).sum(0) * (b * b).sum(0))
-        return np.divide((a * b).sum(0), scale, out=np.zeros(scale.shape), where=scale > 0).mean(0)
-    return -np.asarray(((decision - truth) ** 2).mean((0, 1)))  # r2 up to a monotone map
+    truth, found = y.reshape(-1), decision[:, 0]  # (n,), (n, K)
+    if metric == "r2":
+        return -np.asarray(((found - truth[:, None]) ** 2).mean(0))  # a monotone map of it
+    if metric == "spearman":
+        alone = _one_group(len(truth))
+        return np.array([spearman_replicates(truth, column, *alone)[0] for column in found.T])
+    one = np.ones((1, 1))
+    scores = [Regression(truth, column, _one_group(len(truth))[0], 1)(one) for column in found.T]
+    sign = 1.0 if higher_is_better(metric) else -1.0
+    return sign * np.array([score[metric][0] for score in scores])

@@ -35,4 +35,11 @@ ENCODERS = [
         kind="features",
         title="Mock: colours",
     ),
+    EncoderCard(
+        name="mock-slow",
+        target="ssl_bench_mock_parts:Slow",
+        modality="audio",
+        kind="features",
+        title="Mock: slow",
+    ),
 ]

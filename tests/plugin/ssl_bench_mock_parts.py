@@ -1,5 +1,7 @@
 """The mock tasks and encoders themselves; imports torch, so only on use."""
 
+import os
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -106,3 +108,35 @@ class Colours(torch.nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return torch.cat([image.mean((2, 3)), image.amin((2, 3))], 1)
+
+
+class MockMany(Task):
+    """Enough short clips for many shards."""
+
+    source = "mock-many"
+
+    def examples(self, split: str) -> Iterator[dict[str, Any]]:
+        for index in range(1280 if split == "train" else 64):
+            rng = np.random.default_rng([len(split), index])
+            label = index % CLASSES
+            wave = rng.standard_normal(200) + 2 * np.sin(np.arange(200) * (0.2 + 0.2 * label))
+            yield {
+                "id": f"{split}-{index}",
+                "group": f"{split}-{index // 4}",
+                "input": {"waveform": wave.astype(np.float32), "sample_rate": 4000},
+                "label": label,
+            }
+
+
+class Slow(torch.nn.Module):
+    """Takes its time, and writes down how many examples it was given."""
+
+    modality = "audio"
+    input = {"sample_rate": 4000}
+
+    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.02)
+        if "MOCK_LOG" in os.environ:
+            with open(os.environ["MOCK_LOG"], "a") as log:
+                log.write(f"{len(waveform)}\n")
+        return torch.fft.rfft(waveform[:, :200], dim=-1).abs()

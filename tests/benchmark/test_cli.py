@@ -1,0 +1,216 @@
+"""The command line as a user meets it: in a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+
+def run(
+    *arguments: str, cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "benchmark.cli", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["list"], ["list", "tasks"], ["show", "mock-pitch"]]
+)
+def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        "import sys; sys.argv = ['ssl-bench', *sys.argv[1:]]\n"
+        "from benchmark.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as stop: assert not stop.code\n"
+        "heavy = {'torch', 'datasets', 'sklearn', 'scipy', 'pandas', 'numpy', 'matplotlib'}\n"
+        "loaded = heavy & set(sys.modules)\n"
+        "assert not loaded, loaded"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_the_engine_is_light() -> None:
+    code = "import sys, benchmark; assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_eval_prints_a_table_writes_results_and_reuses_them(tmp_path: Path) -> None:
+    command = ["eval", "-m", "mock-spectrum", "-m", "mock-net", "-m", "mock-colours"]
+    command += ["--suite", "mock"]
+    first = run(*command, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    for text in ("mock-pitch", "linear-probe", "Histopath.", "incomplete (-1)", "simulated"):
+        assert text in first.stdout
+    assert (
+        "skipped mock-net on mock-onsets/linear-probe: the encoder gives no frames" in first.stderr
+    )
+    assert "11 results in runs/mock/results" in first.stderr
+    files = sorted((tmp_path / "runs/mock/results").glob("*.json"))
+    assert len(files) == 11
+    before = {path.name: path.read_bytes() for path in files}
+    again = run(*command, "--out", "elsewhere", cwd=tmp_path)
+    assert "11 results (11 known from earlier runs) in elsewhere/results" in again.stderr
+    after = {p.name: p.read_bytes() for p in (tmp_path / "elsewhere/results").glob("*.json")}
+    assert before == after
+    fresh = run(*command, "--fresh", "--workers", "1", "--out", "fresh", cwd=tmp_path)
+    assert "11 results in fresh/results" in fresh.stderr
+    for path in (tmp_path / "fresh/results").glob("*.json"):
+        assert path.read_bytes().split(b'"cost"')[0] == before[path.name].split(b'"cost"')[0]
+
+
+def test_eval_json_is_json_and_nothing_else(tmp_path: Path) -> None:
+    done = run("eval", "-m", "mock-spectrum", "-t", "mock-pitch", "--json", "--out", str(tmp_path))
+    results = json.loads(done.stdout)
+    assert [r["protocol"]["name"] for r in results] == ["knn", "linear-probe"]
+    assert all(r["metrics"]["accuracy"]["value"] > 0.5 for r in results)
+
+
+def test_task_all_says_what_it_skipped_and_why(tmp_path: Path) -> None:
+    done = run(
+        "eval",
+        "-m",
+        "mock-colours",
+        "-t",
+        "mock-pitch",
+        "-t",
+        "mock-slides",
+        "--out",
+        str(tmp_path),
+    )
+    assert "skipped mock-colours on mock-pitch: audio task, histopathology encoder" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["eval", "-m", "mock-spectrun"], "Did you mean 'mock-spectrum'?"),
+        (["eval", "-m", "mock-spectrum", "-t", "mock-pich"], "Did you mean 'mock-pitch'?"),
+        (["eval", "-m", "mock-spectrum", "--suite", "moc"], "Did you mean 'mock'?"),
+        (["eval", "-m", "mock-spectrum", "-p", "linear"], "Did you mean 'linear-probe'?"),
+        (["eval", "-m", "mock-spectrum", "-t", "echo"], "no encoder named meets a task"),
+        (["eval", "-m", "mock-spectrum", "--device", "cuda:9"], "--device cuda:9 cannot be used"),
+        (["eval", "-m", "mock-spectrum", "--precision", "int4"], "'int4' is not one of float32"),
+        (["eval", "-m", "all", "--init", "random"], "go with one encoder"),
+        (["eval", "-m", "x.py:A"], "there is no file x.py"),
+        (["eval", "-m", "mock-net", "--input", "{"], "--input is not JSON"),
+        (["show", "mock-nett"], "Did you mean 'mock-net'?"),
+        (["list", "task"], "Did you mean 'tasks'?"),
+        (["compare", "nowhere"], "nowhere holds no results"),
+        (["report", "nowhere"], "nowhere holds no results"),
+        (["check", "mock-pretrained"], "needs its weights"),
+        (["data", "check", "mock-pich"], "Did you mean 'mock-pitch'?"),
+        (["cache", "prune", "--all", "--encoder", "x"], "--all removes everything"),
+    ],
+)
+def test_bad_input_gets_one_line_and_status_two(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_encoder_that_fails_does_not_take_the_others_with_it(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.py"
+    bad.write_text(
+        "import torch\nclass Bad(torch.nn.Module):\n    modality = 'audio'\n    input = {}\n"
+        "    def forward(self, waveform, lengths):\n        return waveform[:, 0]\n"
+    )
+    done = run("eval", "-m", str(bad), "-m", "mock-spectrum", "-t", "mock-pitch", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "failed" in done.stderr
+    assert "it should be (B, D)" in done.stderr
+    assert "2 results" in done.stderr
+
+
+def test_ctrl_c_keeps_what_was_done(tmp_path: Path, own_cache: Path) -> None:
+    command = [sys.executable, "-m", "benchmark.cli", "eval", "-m", "mock-slow", "-t", "mock-many"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while not list(own_cache.glob("embeddings/*/*/*.safetensors")) and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on from there" in errors
+    assert "Traceback" not in errors
+
+
+def test_compare_report_and_cache_on_a_run(tmp_path: Path) -> None:
+    run(
+        "eval",
+        "-m",
+        "mock-spectrum",
+        "-m",
+        "mock-net",
+        "-t",
+        "mock-pitch",
+        "--out",
+        "a",
+        cwd=tmp_path,
+    )
+    run("eval", "-m", "mock-net", "-t", "mock-pitch", "--seed", "1", "--out", "b", cwd=tmp_path)
+    rows = json.loads(run("compare", "a", "--json", cwd=tmp_path).stdout)
+    assert {(r["a"], r["b"], r["protocol"]) for r in rows} == {
+        ("mock-net", "mock-spectrum", "knn"),
+        ("mock-net", "mock-spectrum", "linear-probe"),
+    }
+    for row in rows:
+        assert row["low"] <= row["difference"] <= row["high"]
+        assert row["difference"] == pytest.approx(row["value_a"] - row["value_b"])
+    other = run("compare", "a", "b", cwd=tmp_path)
+    assert other.returncode == 2
+    assert "other versions, data or seeds" in other.stderr
+    page = run("report", "a", cwd=tmp_path)
+    assert page.returncode == 0
+    html = (tmp_path / "a/report.html").read_text()
+    assert "mock-spectrum" in html
+    assert "src=" not in html  # self-contained
+    assert run("cache", "verify").returncode == 0
+    assert "mock-spectrum" in run("cache", "ls").stdout
+    assert "removed" in run("cache", "prune", "--all").stdout
+    assert "0 entries" in run("cache", "ls").stdout
+
+
+def test_a_damaged_shard_is_told_and_the_score_stays(tmp_path: Path, own_cache: Path) -> None:
+    command = ["eval", "-m", "mock-spectrum", "-t", "mock-pitch", "--out"]
+    run(*command, "a", cwd=tmp_path)
+    (own_cache / "results").rename(own_cache / "hidden")
+    shard = next(own_cache.glob("embeddings/*/*/00000.safetensors"))
+    content = bytearray(shard.read_bytes())
+    content[-3] ^= 1
+    shard.write_bytes(content)
+    done = run(*command, "b", cwd=tmp_path)
+    assert "is damaged (its checksum is wrong); it is computed again" in done.stderr.replace(
+        "\n", ""
+    )
+    for path in (tmp_path / "a/results").glob("*.json"):
+        other = tmp_path / "b/results" / path.name
+        assert path.read_text().partition('"cost"')[0] == other.read_text().partition('"cost"')[0]
+
+
+def test_data_commands(tmp_path: Path) -> None:
+    done = run("data", "check", "mock-pitch", "mock-slides")
+    assert done.returncode == 0
+    assert "no group is in two splits" in done.stdout
+    status = run("data", "status")
+    assert "mock-pitch" in status.stdout
+    assert "simulated" in status.stdout
+
+
+def test_version() -> None:
+    assert run("--version").stdout.startswith("ssl-bench ")

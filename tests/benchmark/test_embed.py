@@ -1,0 +1,175 @@
+"""Embedding: batches, windows and shards change nothing; kills cost at most a shard each."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark.catalog import load_task
+from benchmark.embed import SHARD, Embeddings, EmbedOptions, embed_split
+from benchmark.encoder import Kind, LoadedEncoder, load_encoder
+from benchmark.errors import EncoderError
+from benchmark.paths import store_root
+from benchmark.prepare import fingerprints, open_source, read_row
+from benchmark.store import EmbeddingStore
+
+
+def embed(
+    encoder: LoadedEncoder, task: str, kind: Kind = "clip", split: str = "train", **options: object
+) -> Embeddings:
+    loaded = load_task(task)
+    return embed_split(
+        encoder,
+        open_source(loaded, split),
+        fingerprints(loaded)[split],
+        kind,
+        EmbeddingStore(store_root()),
+        options=EmbedOptions(**options),  # type: ignore[arg-type]
+    )
+
+
+def test_embeddings_are_those_of_each_example_alone_in_dataset_order() -> None:
+    encoder = load_encoder("mock-spectrum")
+    values = embed(encoder, "mock-pitch", batch_size=7).arrays["values"]
+    data = open_source(load_task("mock-pitch"), "train")
+    for index in (0, 13, 59):
+        wave = torch.from_numpy(read_row(data, index)["input"]["waveform"].copy())[None]
+        alone = encoder.module(wave, torch.tensor([wave.shape[1]]))[0]
+        np.testing.assert_allclose(values[index], alone, atol=1e-5)
+
+
+def test_frames_keep_only_what_an_example_is_long() -> None:
+    encoder = load_encoder("mock-spectrum")
+    arrays = embed(encoder, "mock-onsets", "frames").arrays
+    data = open_source(load_task("mock-onsets"), "train")
+    lengths = [len(read_row(data, i)["input"]["waveform"]) for i in range(len(data))]
+    np.testing.assert_allclose(arrays["counts"], np.array(lengths) / 80, atol=1)
+    assert len(arrays["values"]) == arrays["counts"].sum()
+
+
+def test_a_long_input_is_cut_in_windows_and_averaged_by_length() -> None:
+    encoder = load_encoder("mock-spectrum")
+    short = replace(encoder, spec=encoder.spec.model_copy(update={"seconds": 0.2}), digest="short")
+    whole = embed(encoder, "mock-pitch").arrays["values"]
+    cut = embed(short, "mock-pitch").arrays["values"]
+    assert np.abs(whole - cut).mean() < 0.2  # the mean over windows is near the mean over all
+    frames = embed(short, "mock-onsets", "frames").arrays["counts"]
+    assert (np.abs(frames - embed(encoder, "mock-onsets", "frames").arrays["counts"]) <= 8).all()
+
+
+def test_a_second_call_computes_nothing_and_fresh_computes_all() -> None:
+    encoder = load_encoder("mock-spectrum")
+    first, again = embed(encoder, "mock-pitch"), embed(encoder, "mock-pitch")
+    assert (first.computed_shards, again.computed_shards) == (1, 0)
+    np.testing.assert_array_equal(first.arrays["values"], again.arrays["values"])
+    assert again.seconds == first.seconds
+    assert embed(encoder, "mock-pitch", fresh=True).computed_shards == 1
+
+
+def test_other_weights_never_share_embeddings() -> None:
+    first = embed(load_encoder("mock-net", seed=0), "mock-pitch")
+    other = embed(load_encoder("mock-net", seed=1), "mock-pitch")
+    assert other.computed_shards == 1
+    assert not np.array_equal(first.arrays["values"], other.arrays["values"])
+
+
+class _Faulty(torch.nn.Module):
+    modality = "audio"
+
+    def __init__(self, forward: object) -> None:
+        super().__init__()
+        self.answer = forward
+
+    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> object:
+        return self.answer(waveform)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda w: w[:, 0], r"returns shape \(32,\) for a batch of 32; it should be \(B, D\)"),
+        (lambda w: w[:5, :4], "for a batch of 32"),
+        (lambda w: w[:, :4] * float("nan"), "NaN or infinite values .* for sample 'train-"),
+        (lambda w: {"a": 1}, "returns a int, not a tensor"),
+        (lambda w: w[:, :4].long(), "returns torch.int64, not floats"),
+        (lambda w: w @ w, r"forward\(waveform \(32, \d+\), lengths \(32,\)\) fails: RuntimeError"),
+    ],
+)
+def test_a_faulty_encoder_gets_one_clear_error(answer: object, message: str) -> None:
+    good = load_encoder("mock-spectrum")
+    encoder = replace(good, module=_Faulty(answer), digest="faulty", frame_rate=None)
+    with pytest.raises(EncoderError, match=message):
+        embed(encoder, "mock-pitch")
+
+
+EVAL = [
+    sys.executable,
+    "-m",
+    "benchmark.cli",
+    "eval",
+    "--model",
+    "mock-slow",
+    "--task",
+    "mock-many",
+]
+EVAL += ["--json", "--workers", "1", "--out"]
+
+
+def scores(folder: Path) -> str:
+    (path,) = (folder / "results").glob("*.json")
+    return path.read_text().partition('"cost"')[0]
+
+
+@pytest.mark.timeout(600)
+def test_ten_kills_change_no_digit_and_cost_at_most_a_shard_each(
+    tmp_path: Path, own_cache: Path
+) -> None:
+    """SIGKILL at random moments while embedding, then the same command again."""
+    undisturbed = {**os.environ, "SSL_BENCH_CACHE": str(tmp_path / "undisturbed")}
+    subprocess.run([*EVAL, str(tmp_path / "a")], env=undisturbed, check=True, capture_output=True)
+    log = tmp_path / "log"
+    log.touch()
+    environment = {**os.environ, "MOCK_LOG": str(log)}
+    chance = random.Random(0)
+    kills = 0
+    while kills < 10:
+        before = log.stat().st_size
+        process = subprocess.Popen(
+            [*EVAL, str(tmp_path / "b")],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        while log.stat().st_size == before and process.poll() is None:
+            time.sleep(0.005)  # until it embeds
+        if process.poll() is not None:
+            break  # it finished: the kills below were too late to matter
+        time.sleep(chance.uniform(0.0, 0.12))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+    assert kills >= 5
+    subprocess.run([*EVAL, str(tmp_path / "b")], env=environment, check=True, capture_output=True)
+    assert scores(tmp_path / "a") == scores(tmp_path / "b")
+    given = sum(map(int, log.read_text().split()))
+    assert given <= 1280 + 2 * 64 + kills * SHARD["clip"]
+
+
+def test_two_processes_on_one_store_agree(tmp_path: Path, own_cache: Path) -> None:
+    log = tmp_path / "log"
+    environment = {**os.environ, "MOCK_LOG": str(log)}
+    processes = [
+        subprocess.Popen([*EVAL, str(tmp_path / name)], env=environment, stdout=subprocess.DEVNULL)
+        for name in "ab"
+    ]
+    assert [process.wait() for process in processes] == [0, 0]
+    assert scores(tmp_path / "a") == scores(tmp_path / "b")
+    assert sum(map(int, log.read_text().split())) == 1280 + 2 * 64

@@ -1,0 +1,135 @@
+"""Input specifications: one example in, windows out; batches padded with zeros."""
+
+import librosa
+import numpy as np
+import pytest
+from scipy import signal as dsp
+
+from benchmark.errors import EncoderError
+from benchmark.inputs import (
+    AstronomyInput,
+    AudioInput,
+    EchoInput,
+    EcgInput,
+    ImageInput,
+    PointCloudInput,
+    cut,
+    input_spec,
+)
+
+
+def test_cut_covers_everything_but_a_sliver() -> None:
+    assert cut(10, None) == [(0, 10)]
+    assert cut(10, 20) == [(0, 10)]
+    assert cut(25, 10) == [(0, 10), (10, 20), (20, 25)]
+    assert cut(23, 10) == [(0, 10), (10, 20)]
+
+
+def test_audio_is_resampled_and_int16_scaled() -> None:
+    t = np.arange(8000) / 8000
+    wave = 0.5 * np.sin(2 * np.pi * 440 * t)
+    stored = {"waveform": (wave * 32768).astype(np.int16), "sample_rate": 8000}
+    (window,) = AudioInput(sample_rate=16_000).windows(stored)
+    expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)
+    inner = slice(500, -500)  # the filter's edges
+    np.testing.assert_allclose(window.arrays["waveform"][inner], expected[inner], atol=2e-3)
+    assert window.seconds == pytest.approx(1.0)
+
+
+def test_audio_normalisation_matches_the_field() -> None:
+    wave = np.random.default_rng(0).normal(0.3, 0.1, 1000).astype(np.float32)
+    spec = AudioInput(normalise="zero-mean-unit-variance")
+    (window,) = spec.windows({"waveform": wave, "sample_rate": 16_000})
+    # librosa.util.normalize has no z-score; the oracle is the definition itself in float64
+    expected = (wave - wave.mean(dtype=np.float64)) / wave.std(dtype=np.float64)
+    np.testing.assert_allclose(window.arrays["waveform"], expected, atol=1e-4)
+    assert librosa.feature.rms(y=window.arrays["waveform"], frame_length=1000).max() < 1.01
+
+
+def test_a_batch_is_zero_padded_and_says_its_lengths() -> None:
+    spec = AudioInput(sample_rate=100, seconds=2, fixed=True)
+    windows = [
+        spec.windows({"waveform": np.ones(n, np.float32), "sample_rate": 100})[0] for n in (150, 80)
+    ]
+    batch = spec.collate(windows)
+    assert batch["waveform"].shape == (2, 200)
+    assert batch["lengths"].tolist() == [150, 80]
+    assert batch["waveform"][1, 80:].abs().sum() == 0
+
+
+def test_ecg_leads_are_picked_by_name_and_missing_ones_are_zero() -> None:
+    record = {
+        "signal": np.stack([np.full(100, 1.0), np.full(100, 2.0)]).astype(np.float32),
+        "sample_rate": 100.0,
+        "leads": ["v1", "II"],
+    }
+    spec = EcgInput(sample_rate=100, leads=("II", "V6", "V1"))
+    (window,) = spec.windows(record)
+    assert window.arrays["signal"][:, 0].tolist() == [2.0, 0.0, 1.0]
+
+
+def test_ecg_band_pass_removes_what_is_outside() -> None:
+    rate = 500.0
+    t = np.arange(5000) / rate
+    drift, beat = np.sin(2 * np.pi * 0.1 * t), np.sin(2 * np.pi * 10 * t)
+    record = {"signal": (drift + beat)[None], "sample_rate": rate, "leads": ["I"]}
+    (window,) = EcgInput(leads=("I",), band=(0.67, 40)).windows(record)
+    frequency, power = dsp.periodogram(window.arrays["signal"][0], rate)
+    assert power[np.abs(frequency - 0.1).argmin()] < 1e-3 * power[np.abs(frequency - 10).argmin()]
+
+
+def test_points_are_taken_repeated_and_scaled_into_the_unit_sphere() -> None:
+    cloud = {"points": np.random.default_rng(0).normal(5, 3, (10, 3))}
+    (window,) = PointCloudInput(points=16).windows(cloud)
+    points = window.arrays["points"]
+    assert points.shape == (16, 3)
+    np.testing.assert_allclose(points[10:], points[:6])
+    assert np.linalg.norm(points, axis=1).max() == pytest.approx(1.0, abs=1e-6)
+
+
+def test_video_is_sampled_in_time_resized_and_cut_in_windows() -> None:
+    frames = np.arange(60, dtype=np.uint8)[:, None, None] * np.ones((1, 40, 40), np.uint8)
+    spec = EchoInput(fps=15, frames=10, size=20)
+    windows = spec.windows({"video": frames, "fps": 30.0})
+    assert [window.length for window in windows] == [10, 10, 10]
+    assert windows[0].arrays["video"].shape == (1, 10, 20, 20)
+    shown = windows[0].arrays["video"][0, :, 0, 0] * 255
+    np.testing.assert_allclose(shown, np.arange(0, 20, 2), atol=1e-3)
+
+
+def test_a_short_fixed_clip_repeats_its_last_frame() -> None:
+    frames = np.arange(5, dtype=np.uint8)[:, None, None] * np.ones((1, 8, 8), np.uint8)
+    (window,) = EchoInput(frames=8, size=8, fixed=True, channels=3).windows(
+        {"video": frames, "fps": 30.0}
+    )
+    assert window.arrays["video"].shape == (3, 8, 8, 8)
+    assert window.length == 5
+    assert (window.arrays["video"][0, 5:, 0, 0] == window.arrays["video"][0, 4, 0, 0]).all()
+
+
+def test_images_are_scaled_by_mean_and_std() -> None:
+    image = np.full((16, 16, 3), 255, np.uint8)
+    (window,) = ImageInput(size=8, mean=(0.5, 0.5, 0.5), std=(0.25, 0.5, 1.0)).windows(
+        {"image": image}
+    )
+    np.testing.assert_allclose(window.arrays["image"][:, 0, 0], [2.0, 1.0, 0.5])
+
+
+def test_astronomy_gives_the_towers_both_sides_have() -> None:
+    row = {
+        "photometry": np.array([[59000.0, 1, 0.1, 0], [59001.5, 2, 0.1, 1]]),
+        "spectrum": np.stack([np.linspace(1, 2, 5), np.arange(5.0)], 1),
+        "metadata": np.array([1.0, np.nan]),
+    }
+    spec = AstronomyInput(towers=("photometry", "spectrum"), spectrum_points=9)
+    batch = spec.collate(spec.windows(row))
+    assert list(batch) == ["photometry", "lengths", "spectrum"]
+    assert batch["photometry"][0, :, 0].tolist() == [0.0, 1.5]
+    np.testing.assert_allclose(batch["spectrum"][0, 1].numpy(), np.linspace(0, 4, 9), atol=1e-6)
+
+
+def test_an_unknown_option_or_modality_is_named() -> None:
+    with pytest.raises(EncoderError, match="sample_rat.*known: sample_rate"):
+        input_spec("audio", {"sample_rat": 16_000})
+    with pytest.raises(EncoderError, match="'smell' is not one of audio"):
+        input_spec("smell")
