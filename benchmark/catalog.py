@@ -138,7 +138,7 @@ def encoder_card(name: str) -> EncoderCard:
     cards = encoder_cards()
     if name not in cards:
         raise SslBenchError(
-            f"there is no encoder {name!r}.{nearest(name, cards)} See `ssl-bench list models`, or name "
-            "a file (my_encoder.py:MyEncoder), hf:NAME, timm:NAME or onnx:FILE."
+            f"there is no encoder {name!r}.{nearest(name, cards)} See `ssl-bench list models`, "
+            "or name a file (my_encoder.py:MyEncoder), hf:NAME, timm:NAME or onnx:FILE."
         )
     return cards[name]

@@ -33,10 +33,10 @@ def example_inputs(encoder: LoadedEncoder, seed: int = 0) -> list[Example]:
     rng = np.random.default_rng(seed)
     spec = encoder.spec
     if isinstance(spec, AudioInput):
-        rate = spec.sample_rate
         longest = spec.seconds or 2.0
-        times = [np.arange(int(rate * longest * part)) / rate for part in (1, 0.75, 0.5, 0.3)]
-        return [{"waveform": _tone(t, rng).astype(np.float32), "sample_rate": rate} for t in times]
+        hertz = spec.sample_rate
+        times = [np.arange(int(hertz * longest * part)) / hertz for part in (1, 0.75, 0.5, 0.3)]
+        return [{"waveform": _tone(t, rng).astype(np.float32), "sample_rate": hertz} for t in times]
     if isinstance(spec, EcgInput):
         rate = spec.sample_rate
         longest = spec.seconds or 10.0
@@ -201,8 +201,8 @@ def _consistency(
         gap <= TOLERANCE,
         "an embedding does not depend on padding"
         if gap <= TOLERANCE
-        else f"an embedding changes by {gap:.1e} when its input is zero-padded to a longer neighbour: "
-        "mask what lies beyond `lengths`",
+        else f"an embedding changes by {gap:.1e} when its input is zero-padded to the length of a "
+        "neighbour: mask what lies beyond `lengths`",
     )
 
 
@@ -213,7 +213,7 @@ def _same_length(encoder: LoadedEncoder, window: Window) -> list[Window]:
         Window(
             {
                 name: (array + rng.standard_normal(array.shape)).astype(np.float32)
-                if not (name == "photometry")
+                if name != "photometry"
                 else (array * np.array([1, 1.5, 1, 1])).astype(np.float32)
                 for name, array in window.arrays.items()
             },

@@ -60,7 +60,7 @@ def evaluate(
     ] = None,
     protocol: Annotated[
         list[str], typer.Option("--protocol", "-p", help="instead of those each task's card lists")
-    ] = [],  # noqa: B006
+    ] = [],
     data_dir: DataDir = None,
     device: Device = "auto",
     precision: Annotated[
@@ -158,7 +158,7 @@ def check(
     input_options: Input = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
-    """Say in seconds what is wrong with an encoder: shapes, NaN, batch or padding dependence, ..."""
+    """Say in seconds what is wrong with an encoder: shapes, NaN, dependence on batch or padding."""
     from benchmark.commands.inspect import check_command
 
     check_command(encoder, checkpoint, init, device, modality, _json_options(input_options), seed)

@@ -115,7 +115,7 @@ def _duplicates(task: Task) -> list[str]:
 
 
 def task_state(task: Task) -> tuple[str, str]:
-    """(`present`, `absent` or `prepared`, detail) for `ssl-bench data status`, without reading it."""
+    """(`present`, `absent` or `prepared`, detail), without reading the data."""
     try:
         task.files()
         folder = prepared_folder(task)

@@ -119,8 +119,8 @@ def card_of(name: str) -> EncoderCard:
     if adapter:
         schemes = [card.removesuffix("*") for card in encoder_cards() if card.endswith(":*")]
         raise EncoderError(
-            f"{name}: {adapter[1]!r} is not a way to name an encoder.{nearest(adapter[1], schemes)} "
-            f"Known: {', '.join(schemes)}"
+            f"{name}: {adapter[1]!r} is not a way to name an encoder."
+            f"{nearest(adapter[1], schemes)} Known: {', '.join(schemes)}"
         )
     return encoder_card(name)
 
@@ -229,7 +229,7 @@ def _spec(name: str, module: torch.nn.Module, options: Mapping[str, Any] | None)
     declared = getattr(module, "input", None) or {}
     if not isinstance(declared, Mapping):
         raise EncoderError(f"encoder {name}: `input` must be a dict, not {type(declared).__name__}")
-    return input_spec(module.modality, {**declared, **(options or {})})
+    return input_spec(str(module.modality), {**declared, **(options or {})})
 
 
 def _frame_rate(name: str, module: torch.nn.Module) -> float | None:

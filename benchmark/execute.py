@@ -22,18 +22,25 @@ from typing import Any
 from benchmark.catalog import load_task
 from benchmark.errors import SslBenchError
 from benchmark.plan import Plan, Unit
-from benchmark.run import Event, RunOptions, Tell, run_unit
+from benchmark.run import Event, RunOptions, Tell, reuse, run_unit
 
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
 _queue: Any = None  # in a worker: where its events go
 
 
 def execute(plan: Plan, options: RunOptions, tell: Tell, workers: int = 1) -> None:
     """Run every unit of a plan; `tell` receives the events of all of them."""
-    if workers <= 1 or len(plan.units) <= 1:
-        for unit in plan.units:
+    units = [rest for unit in plan.units if (rest := reuse(unit, options, tell)) is not None]
+    if workers <= 1 or len(units) <= 1:
+        for unit in units:
             run_unit(unit, options, tell)
         return
-    _execute_in_processes(plan, options, tell, min(workers, len(plan.units)))
+    _execute_in_processes(units, options, tell, min(workers, len(units)))
 
 
 def default_workers(device: str) -> int:
@@ -41,16 +48,19 @@ def default_workers(device: str) -> int:
     return 1 if device.startswith("cuda") else min(8, len(os.sched_getaffinity(0)))
 
 
-def _execute_in_processes(plan: Plan, options: RunOptions, tell: Tell, workers: int) -> None:
+def _execute_in_processes(units: list[Unit], options: RunOptions, tell: Tell, workers: int) -> None:
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
-    pool = ProcessPoolExecutor(workers, context, _begin_worker, (queue, workers))
+    threads = str(max(1, len(os.sched_getaffinity(0)) // workers))
+    # inherited by the workers, before any numerical library is loaded there
+    os.environ |= dict.fromkeys(THREAD_VARIABLES, threads)
+    pool = ProcessPoolExecutor(workers, context, _begin_worker, (queue, int(threads)))
     waiting: dict[Future[None], str] = {}
     try:
-        for task in _one_task_per_source(plan):
+        for task in _one_task_per_source(units, options):
             waiting[pool.submit(_prepare, task, options)] = f"preparing {task}"
         _drain(waiting, queue, tell)
-        for unit in plan.units:
+        for unit in units:
             label = f"{unit.encoder.name} on {', '.join(task for task, _ in unit.jobs)}"
             waiting[pool.submit(_work, unit, options)] = label
         _drain(waiting, queue, tell)
@@ -63,12 +73,14 @@ def _execute_in_processes(plan: Plan, options: RunOptions, tell: Tell, workers: 
     pool.shutdown()
 
 
-def _one_task_per_source(plan: Plan) -> list[str]:
-    sources = {}
-    for unit in plan.units:
-        for task, _ in unit.jobs[:1]:
-            sources.setdefault(task, None)
-    return list(sources)
+def _one_task_per_source(units: list[Unit], options: RunOptions) -> list[str]:
+    """A task of every source, so that each source is prepared once, all of them in parallel."""
+    sources: dict[str, str] = {}
+    for unit in units:
+        for task, _ in unit.jobs:
+            with suppress(SslBenchError, ImportError):  # told by the unit that needs it
+                sources.setdefault(load_task(task, options.data_dir).source, task)
+    return list(sources.values())
 
 
 def _drain(waiting: dict[Future[None], str], queue: Any, tell: Tell) -> None:
@@ -99,7 +111,7 @@ def _events(queue: Any) -> Iterator[Event]:
             return
 
 
-def _begin_worker(queue: Any, workers: int) -> None:
+def _begin_worker(queue: Any, threads: int) -> None:
     global _queue  # noqa: PLW0603 - the pool's only way to hand a worker its queue
     _queue = queue
     logging.getLogger("ssl_bench").addHandler(_ToParent())
@@ -107,7 +119,7 @@ def _begin_worker(queue: Any, workers: int) -> None:
     threading.Thread(target=_die_with_parent, daemon=True).start()
     import torch
 
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // workers))
+    torch.set_num_threads(threads)
 
 
 class _ToParent(logging.Handler):

@@ -133,7 +133,8 @@ def _check_finite(source: str, identity: str, arrays: Mapping[str, Any]) -> None
             continue  # catalogue values may be missing
         if not np.isfinite(value).all():
             raise DatasetError(
-                f"{source}: {name} of {identity!r} holds NaN or infinite values; repair or leave it out"
+                f"{source}: {name} of {identity!r} holds NaN or infinite values; "
+                "repair it or leave it out"
             )
 
 

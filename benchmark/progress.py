@@ -79,7 +79,9 @@ class Display:
             self.tally.skipped.append(Skip(event.encoder, event.task, protocol, reason))
             self.progress.advance(self._whole)
         elif event.phase == "notice":
-            self.progress.console.print(f"[yellow]note[/]: {escape(event.detail)}", highlight=False, soft_wrap=True)
+            self.progress.console.print(
+                f"[yellow]note[/]: {escape(event.detail)}", highlight=False, soft_wrap=True
+            )
         elif event.phase == "failure":
             self.tally.failures.append(Skip(event.encoder, event.task, "", event.detail))
 

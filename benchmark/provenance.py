@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmark.results import Environment
 
-PACKAGES = ("ssl-bench", "torch", "numpy", "scipy", "scikit-learn", "datasets")
+PACKAGES: tuple[str, ...] = ("ssl-bench", "torch", "numpy", "scipy", "scikit-learn", "datasets")
 PACKAGES += ("torchaudio", "torchvision", "librosa", "transformers", "timm", "open3d-cpu")
 
 

@@ -95,14 +95,14 @@ class Cost(_Strict):
 class Result(_Strict):
     """One score with its interval and its provenance."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     identity: str  # hash of all that the score depends on
     encoder: EncoderInfo
     task: TaskInfo
     protocol: ProtocolInfo
     metric: str
     metrics: dict[str, Metric]
-    per_class: dict[str, dict[str, float | None]] = {}
+    per_class: dict[str, dict[str, float]] = {}
     confusion: list[list[int]] | None = None
     curve: list[dict[str, float]] = []
     hyperparameters: dict[str, Any] = {}

@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -18,7 +19,7 @@ from benchmark.catalog import encoder_cards, load_task
 from benchmark.errors import SslBenchError
 from benchmark.paths import cache_root, store_root
 from benchmark.plan import EncoderRef, Unit
-from benchmark.prepare import data_identity, fingerprints
+from benchmark.prepare import data_identity, fingerprints, prepared_folder
 from benchmark.protocols import protocol
 from benchmark.results import (
     Cost,
@@ -93,6 +94,71 @@ def run_unit(unit: Unit, options: RunOptions, tell: Tell) -> None:
             )
 
 
+def reuse(unit: Unit, options: RunOptions, tell: Tell) -> Unit | None:
+    """Tell what is known of a unit already, without loading encoder or data; returns the rest."""
+    recipe = encoder_recipe(unit.encoder, options.seed)
+    if options.fresh or recipe is None:
+        return unit
+    rest = []
+    for name, protocols in unit.jobs:
+        unknown = protocols
+        with suppress(SslBenchError):  # told when it is evaluated
+            task = load_task(name, options.data_dir)
+            if (prepared_folder(task) / "prepared.json").is_file():
+                known = _Known(unit.encoder, task, recipe, options, tell)
+                unknown = tuple(p for p in protocols if not known.tell(p))
+        if unknown:
+            rest.append((name, unknown))
+    return Unit(unit.encoder, tuple(rest)) if rest else None
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Results, and reasons to skip, that earlier runs left for one encoder on one task."""
+
+    ref: EncoderRef
+    task: Task
+    encoder: str  # recipe, or digest where there is no recipe
+    options: RunOptions
+    pass_on: Tell
+
+    def path(self, name: str, suffix: str) -> Path:
+        identity = result_identity(self.task, name, self.encoder, self.options)
+        return cache_root() / "results" / f"{identity}.{suffix}"
+
+    def tell(self, name: str) -> bool:
+        """Pass on what is known of protocol `name`; False where it has to be computed."""
+        card = self.task.card
+        if card.target.kind not in protocol_targets(name):
+            self.skip(name, f"{name} does not apply to {card.target.kind} targets")
+            return True
+        if self.options.fresh:
+            return False
+        reason, path = self.path(name, "skip"), self.path(name, "json")
+        if reason.is_file():
+            self.skip(name, reason.read_text())
+            return True
+        if not path.is_file():
+            return False
+        try:
+            result = read_result(path)
+        except SslBenchError as error:
+            log.warning("%s; it is computed again", error)
+            return False
+        write_result(result, self.options.out / "results")
+        self.pass_on(Event("result", self.ref.name, card.name, name, result=result, reused=True))
+        return True
+
+    def skip(self, name: str, reason: str) -> None:
+        self.pass_on(Event("skip", self.ref.name, self.task.card.name, f"{name}: {reason}"))
+
+    def keep_skip(self, name: str, reason: str) -> None:
+        path = self.path(name, "skip")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(reason)
+        self.skip(name, reason)
+
+
 class _Session:
     """One encoder at work: loaded when first needed, embeddings kept for the tasks of its unit."""
 
@@ -101,54 +167,28 @@ class _Session:
         self.options = options
         self.tell = tell
         self.embedded: dict[tuple[str, str, str], Embeddings] = {}
+        self.source = ""
 
     def run_task(self, task: Task, protocols: tuple[str, ...]) -> None:
+        if task.source != self.source:
+            self.embedded.clear()
+            self.source = task.source
         recipe = encoder_recipe(self.ref, self.options.seed)
+        known = _Known(self.ref, task, recipe or self._encoder().digest, self.options, self.tell)
         for name in protocols:
-            if task.card.target.kind not in protocol_targets(name):
-                reason = f"{name} does not apply to {task.card.target.kind} targets"
-                self._skip(task, name, reason)
-                continue
-            known = self._known(task, name, recipe)
-            if known is not None:
-                self.tell(
-                    Event("result", self.ref.name, task.card.name, name, result=known, reused=True)
-                )
-                continue
-            self._compute(task, name, recipe)
-
-    def _skip(self, task: Task, name: str, reason: str) -> None:
-        self.tell(Event("skip", self.ref.name, task.card.name, f"{name}: {reason}"))
-
-    def _identity(self, task: Task, name: str, encoder: str) -> str:
-        return result_identity(task, name, encoder, self.options)
-
-    def _known(self, task: Task, name: str, recipe: str | None) -> Result | None:
-        """A stored result with the same identity, copied into this run."""
-        if self.options.fresh:
-            return None
-        identity = self._identity(task, name, recipe or self._encoder().digest)
-        path = cache_root() / "results" / f"{identity}.json"
-        if not path.is_file():
-            return None
-        try:
-            result = read_result(path)
-        except SslBenchError as error:
-            log.warning("%s; it is computed again", error)
-            return None
-        write_result(result, self.options.out / "results")
-        return result
+            if not known.tell(name):
+                self._compute(task, name, known)
 
     def _encoder(self) -> LoadedEncoder:
         return loaded(self.ref, self.options.seed)
 
-    def _compute(self, task: Task, name: str, recipe: str | None) -> None:
+    def _compute(self, task: Task, name: str, known: _Known) -> None:
         from benchmark.splits import task_kind
 
         encoder = self._encoder()
         kind, reason = task_kind(task.card.target.kind, name, encoder)
         if kind is None:
-            self._skip(task, name, reason)
+            known.keep_skip(name, reason)
             return
         splits, cost = self._splits(task, kind)
         if name == "retrieval" and encoder.offers("towers"):
@@ -170,9 +210,9 @@ class _Session:
         )
         cost |= {"probe_seconds": round(time.perf_counter() - begun, 3)}
         dimension = int((splits["test"].embeddings).shape[-1])
-        identity = self._identity(task, name, recipe or encoder.digest)
-        result = _result(identity, encoder, dimension, task, name, scores, self.options, cost)
-        write_result(result, cache_root() / "results", f"{identity}.json")
+        path = known.path(name, "json")
+        result = _result(path.stem, encoder, dimension, task, name, scores, self.options, cost)
+        write_result(result, path.parent, path.name)
         write_result(result, self.options.out / "results")
         self.tell(Event("result", self.ref.name, task.card.name, name, result=result))
 

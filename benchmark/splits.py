@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def task_kind(target: str, protocol: str, encoder: LoadedEncoder) -> tuple[Kind | None, str]:
-    """Which output of the encoder a protocol needs for a kind of target, or why it cannot have it."""
+    """Which output of the encoder a protocol needs for a kind of target, or why there is none."""
     if target == "frames":
         if encoder.frame_rate is None:
             return None, "the encoder gives no frames (frames() and frame_rate)"
@@ -37,7 +37,7 @@ def task_kind(target: str, protocol: str, encoder: LoadedEncoder) -> tuple[Kind 
 
 
 def read_targets(task: Task, split: str) -> tuple[Dataset, NDArray[np.intp], Any]:
-    """The source's rows, the indices of those in the task, and their targets as protocols take them.
+    """The source's rows, the indices of those in the task, and their targets.
 
     Raises:
         DatasetError: a label outside the class list.

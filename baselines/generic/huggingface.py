@@ -111,7 +111,7 @@ class HuggingFace(torch.nn.Module):
         ).hidden_states
         return states
 
-    def _each_length(self, waveform, lengths, pool):  # type: ignore[no-untyped-def]  # noqa: ANN
+    def _each_length(self, waveform, lengths, pool):  # type: ignore[no-untyped-def]
         """Clips of one length together, unpadded: models with group normalisation are not neutral
         to padding."""
         counts = (

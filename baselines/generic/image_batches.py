@@ -36,7 +36,7 @@ def over_frames(
     lengths: torch.Tensor | None,
     encode: Callable[[torch.Tensor], torch.Tensor],
 ) -> torch.Tensor:
-    """`encode` on (B, 3, H, W), or on the valid frames of (B, 3, T, H, W) and averaged: (B, ...)."""
+    """`encode` on (B, 3, H, W), or on (B, 3, T, H, W) averaged over valid frames: (B, ...)."""
     if images.ndim == 4:
         return encode(images)
     batch, _, frames = images.shape[:3]

@@ -65,7 +65,7 @@ class OnnxFile(torch.nn.Module):
         if not named:
             if len(wanted) > len(inputs):
                 raise EncoderError(
-                    f"the ONNX graph wants {len(wanted)} inputs ({', '.join(i.name for i in wanted)}); "
+                    f"the ONNX graph wants {', '.join(i.name for i in wanted)}; "
                     f"{self.modality} has {len(inputs)}"
                 )
             given = {spec.name: tensor for spec, tensor in zip(wanted, inputs, strict=False)}

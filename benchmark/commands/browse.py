@@ -126,7 +126,8 @@ def _show_task(name: str) -> None:
     console.print(_facts(name, facts))
     for score in card.reference_scores:
         console.print(
-            f"reference: {score.encoder} {score.protocol} {score.metric} {score.value} ({score.source})"
+            f"reference: {score.encoder} {score.protocol} {score.metric} {score.value} "
+            f"({score.source})"
         )
     console.print(Markdown(card.prose))
 

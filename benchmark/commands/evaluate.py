@@ -79,7 +79,7 @@ def run_eval(request: EvalRequest) -> None:
         except KeyboardInterrupt:
             done = len(shown.tally.results)
             console.print(
-                f"[yellow]stopped[/] with {done} of {len(plan)} results written to {escape(str(out))}; "
+                f"[yellow]stopped[/] with {done} of {len(plan)} results in {escape(str(out))}; "
                 "the same command goes on from there",
                 highlight=False,
                 soft_wrap=True,

@@ -20,6 +20,7 @@ from benchmark.probe.lbfgs import Memory
 from benchmark.probe.objective import Objective
 
 BACKTRACKS = 12
+PATIENCE = 150  # iterations without a smaller gradient: rounding has the last word
 POLISH = 0.2  # the final fit goes on to this fraction of the tolerance,
 POLISH_ITERATIONS = 60  # unless rounding or slow progress stops it first
 REFRESH = 6  # iterations for which one curvature model is kept
@@ -98,11 +99,18 @@ class PathSolver:
         theta, gradient = self._start(penalty, start)
         if self.previous:
             self.memory.shift(penalty - self.previous[-1][0])
-        target = tol * self.scale
-        iterations = 0
+        # Nothing below twice the rounding error of the residuals can be aimed at.
+        target = (tol * self.scale).clamp_min(2 * torch.finfo(theta.dtype).eps)
+        iterations, best, best_at = 0, float("inf"), 0
         while iterations < self.max_iter:
-            active = self._norm(gradient) > target
+            norm = self._norm(gradient)
+            active = norm > target
             if not bool(active.any()):
+                break
+            worst = float((norm / target).max())
+            if worst < 0.99 * best:
+                best, best_at = worst, iterations
+            elif iterations - best_at > PATIENCE:
                 break
             moved = self._step(theta, gradient, penalty, active)
             if moved is None:

@@ -300,7 +300,7 @@ class _Ridge(_Task):
             path = solve_samples(part.sources, self._targets(part), self.alphas, self.base)
         return self._scores(path, self.train.take(held_out))
 
-    def _moments(self, part: _Part):  # noqa: ANN202
+    def _moments(self, part: _Part):
         return self.base.moments(part.sources, self._targets(part))
 
     def _targets(self, part: _Part) -> torch.Tensor:

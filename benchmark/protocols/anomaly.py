@@ -63,11 +63,14 @@ class AnomalyProtocol(Protocol):
         else:
             turns = {name: (~bank_has[:, c], query_has[:, c]) for c, name in enumerate(classes)}
         names, distances, anomalies = [], [], []
+        parts, similarity = _nearest_per_part(queries, bank, bank_has, self.k, device)
         for name, (kept, anomalous) in turns.items():
             if kept.any() and anomalous.any() and not anomalous.all():
-                similarity, _ = nearest(queries, bank[kept], self.k, device)
+                chosen = similarity[:, np.unique(parts[kept])].reshape(len(queries), -1)
+                k = min(self.k, int(kept.sum()))
+                nearest_ones = np.partition(chosen, chosen.shape[1] - k, axis=1)[:, -k:]
                 names.append(name)
-                distances.append(1 - similarity.mean(1))
+                distances.append(1 - nearest_ones.mean(1))
                 anomalies.append(anomalous)
         if not names:
             raise SslBenchError(
@@ -100,6 +103,23 @@ class AnomalyProtocol(Protocol):
 def _statistics(scores: Array, labels: Array, codes: Array, counts: Array) -> dict[str, Array]:
     auroc, precision = ranking_replicates(scores, labels, codes, counts)
     return {"auroc": mean_of_defined(auroc), "ap": mean_of_defined(precision)}
+
+
+def _nearest_per_part(
+    queries: Array, bank: Array, membership: Array, k: int, device: str
+) -> tuple[Array, Array]:
+    """The bank cut into parts of equal labels: part of each example (M,), and the k largest
+    similarities of each query to each part, (N, parts, k), -inf where a part is smaller.
+
+    Every choice of normal classes is a union of parts, so one pass over the bank serves them all.
+    """
+    _, parts = np.unique(membership, axis=0, return_inverse=True)
+    parts = parts.ravel()
+    similarity = np.full((len(queries), parts.max() + 1, k), -np.inf)
+    for part in range(parts.max() + 1):
+        found, _ = nearest(queries, bank[parts == part], k, device)
+        similarity[:, part, : found.shape[1]] = found
+    return parts, similarity
 
 
 def _membership(split: Split, classes: int) -> Array:

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.protocols.checks import sizes
+from benchmark.protocols.checks import sizes, subset
 from benchmark.protocols.contract import Scores, Split
 from benchmark.protocols.probing import probe_kind, probe_splits
 from benchmark.protocols.scoring import measure
 from benchmark.task import TaskCard
 
 Array = NDArray[Any]
-STEPS = 150
+STEPS = 100
 LEARNING_RATE = 0.05
+MAX_EXAMPLES = 2_000  # for the weights alone, evenly spaced through train
 DECAY = 1e-2
 
 
@@ -42,7 +43,7 @@ def probe_layers(
     measured, selected, penalties = [], [], []
     weights = average_weights(train, task, device)
     for index in range(depth + 1):
-        chosen = [_at(split, np.eye(depth)[index] if index < depth else weights) for split in parts]
+        chosen = [_at(split, index if index < depth else weights) for split in parts]
         probed = probe_splits(
             chosen[0], chosen[1] if validation is not None else None, task,
             seed=seed, device=device, encoder=encoder,
@@ -71,22 +72,28 @@ def probe_layers(
     return scores
 
 
-def _at(split: Split, weights: Array) -> Split:
-    """The split with its layers averaged by `weights` (L,)."""
-    mixed = np.einsum("nld,l->nd", np.asarray(split.layers, np.float32), weights.astype(np.float32))
-    return replace(split, embeddings=mixed, layers=None)
+def _at(split: Split, chosen: int | Array) -> Split:
+    """The split at one layer, or with its layers averaged by weights (L,)."""
+    layers = np.asarray(split.layers)
+    if isinstance(chosen, int):
+        mixed = layers[:, chosen]
+    else:
+        mixed = np.tensordot(layers.astype(np.float32), chosen.astype(np.float32), axes=(1, 0))
+    return replace(split, embeddings=np.ascontiguousarray(mixed, dtype=np.float32), layers=None)
 
 
 def average_weights(train: Split, task: TaskCard, device: str = "cpu") -> Array:
     """Layer weights (L,), positive with sum 1, learned with a linear head by full-batch Adam.
 
-    All layers are centred and share one scale, so the weights hold for the layers as they are. The
-    start is zero, hence no seed.
+    At most 2,000 examples. All layers are centred and share one scale, so the weights hold for the
+    layers as they are. The start is zero, hence no seed.
     """
     import torch
 
     from benchmark.protocols.adamw import AdamW
 
+    rows = np.unique(np.linspace(0, len(train) - 1, min(len(train), MAX_EXAMPLES)).astype(int))
+    train = subset(train, rows)
     layers = torch.as_tensor(np.asarray(train.layers, dtype=np.float32)).to(device)
     mean = layers.mean(0, keepdim=True)
     scale = (layers - mean).square().mean().sqrt().clamp_min(1e-8)

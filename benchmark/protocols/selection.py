@@ -37,13 +37,12 @@ def softmax(decision: Array) -> Array:
 
 def _multiclass(decision: Array, y: Array, metric: str) -> Array:
     classes = decision.shape[1]
-    labels = one_hot(y, classes)
     if metric in ("macro_auroc", "macro_ap"):
-        return _ranking(softmax(decision), labels, metric)
+        return _ranking(softmax(decision), one_hot(y, classes), metric)
     predicted = decision.argmax(1)  # (n, K)
     if metric in ("balanced_accuracy", "macro_f1", "frame_macro_f1"):
-        return _macro(one_hot(predicted.ravel(), classes).reshape(*predicted.shape, -1),
-                      labels[:, None], metric)  # fmt: skip
+        found = one_hot(predicted.ravel(), classes).reshape(*predicted.shape, -1)
+        return _macro(found, one_hot(y, classes)[:, None], metric)
     accuracy: Array = (predicted == y[:, None]).mean(0)
     return accuracy
 

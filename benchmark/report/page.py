@@ -120,7 +120,7 @@ def _domain_cells(row: Row, summary: Summary) -> list[dict[str, Any] | None]:
 
 
 def _rank_text(rank: tuple[int, int]) -> str:
-    return f"{rank[0]}" if rank[0] == rank[1] else f"{rank[0]}–{rank[1]}"  # noqa: RUF001
+    return f"{rank[0]}" if rank[0] == rank[1] else f"{rank[0]}–{rank[1]}"
 
 
 def _task_table(encoders: dict[str, Result]) -> list[Line]:

@@ -1,4 +1,4 @@
-"""From result files to what a person reads: scores per domain with intervals, ranks, what is missing."""
+"""From result files to what a person reads: domain scores, intervals, ranks, what is missing."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def summarise(results: Sequence[Result]) -> Summary:
     cells = {name: sorted(cells[name]) for name in MODALITIES if name in cells}
     for row in rows.values():
         _fill(row, cells)
-    for domain in cells:
-        _rank(domain, [row for row in rows.values() if domain in row.domains])
+    for name in cells:
+        _rank(name, [row for row in rows.values() if name in row.domains])
     simulated = {
         domain: _simulated([r for r in results if r.task.modality == domain]) for domain in cells
     }

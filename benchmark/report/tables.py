@@ -18,7 +18,7 @@ def overall_table(summary: Summary) -> Table:
     """Encoders × six domains: chance-normalised score in %, its 95% interval, rank interval."""
     table = Table(title="Encoders × domains", title_style="bold", header_style="bold")
     table.caption = (
-        "chance-normalised score in % [95% interval] #rank among this run's encoders; encoders that "
+        "chance-normalised score in % [95% interval] #rank in this run; encoders that "
         f"share a rank are not separable at 5%\n{SIMULATED} simulated data only   "
         "· the encoder is of another domain"
     )

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
+
 from benchmark.bootstrap import (
     aggregate,
     bootstrap,
@@ -15,7 +17,6 @@ from benchmark.bootstrap import (
 )
 from benchmark.errors import SslBenchError
 from benchmark.metrics import Classification
-from scipy import stats
 
 
 def accuracy_of(correct, groups, seed=0):

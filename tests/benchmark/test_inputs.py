@@ -9,8 +9,8 @@ from benchmark.errors import EncoderError
 from benchmark.inputs import (
     AstronomyInput,
     AudioInput,
-    EchoInput,
     EcgInput,
+    EchoInput,
     ImageInput,
     PointCloudInput,
     cut,

@@ -100,12 +100,11 @@ def test_a_manifest_with_a_false_checksum_is_not_believed(tmp_path: Path) -> Non
 
 def test_no_temporary_file_stays_behind_when_writing_fails(tmp_path: Path) -> None:
     entry = reopened(tmp_path)
-    with pytest.raises(ValueError, match="boom"):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(
-                "benchmark.store.os.fsync", lambda _: (_ for _ in ()).throw(ValueError("boom"))
-            )
-            entry.write(0, shard(0))
+    with pytest.raises(ValueError, match="boom"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "benchmark.store.os.fsync", lambda _: (_ for _ in ()).throw(ValueError("boom"))
+        )
+        entry.write(0, shard(0))
     assert list(entry.folder.glob(".writing-*")) == []
     assert entry.missing() == [0, 1, 2]
 

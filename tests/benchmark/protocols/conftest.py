@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from benchmark.protocols.contract import Split
 from benchmark.task import TaskCard
 

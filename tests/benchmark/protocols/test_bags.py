@@ -3,14 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
 from benchmark.errors import SslBenchError
 from benchmark.protocols import protocol
 from benchmark.protocols.abmil import Bags, GatedAttention, _batches
 from benchmark.protocols.bags import held_out_groups
 from benchmark.protocols.checks import pooled
 from benchmark.protocols.contract import Split
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 
 def slides(number: int, seed: int, tumour_tiles: int, classes: int = 2) -> Split:
@@ -28,7 +29,8 @@ def slides(number: int, seed: int, tumour_tiles: int, classes: int = 2) -> Split
         bag += [f"s{seed}-slide{slide:03d}"] * size
     bags = np.array(bag)
     return Split(
-        np.concatenate(x).astype(np.float32), np.array(y), np.char.replace(bags, "slide", "patient"),
+        np.concatenate(x).astype(np.float32), np.array(y),
+        np.char.replace(bags, "slide", "patient"),
         np.array([f"{seed}-{i}" for i in range(len(y))]), bags=bags,
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from benchmark.bootstrap import paired_difference
 from benchmark.errors import SslBenchError
 from benchmark.protocols import PROTOCOLS, protocol

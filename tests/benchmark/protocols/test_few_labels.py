@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import NearestCentroid
+
 from benchmark.errors import SslBenchError
 from benchmark.protocols import protocol
 from benchmark.protocols.episodes import classify_episodes, draw_episodes
 from benchmark.protocols.few_shot import FewShotProtocol
 from benchmark.protocols.label_efficiency import LabelEfficiencyProtocol, draw_groups
-from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import NearestCentroid
 
 
 def unit(generator, n, labels):

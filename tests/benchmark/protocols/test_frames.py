@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from benchmark.errors import SslBenchError
-from benchmark.protocols import protocol
 from benchmark.protocols import frames as frames_module
+from benchmark.protocols import protocol
 from benchmark.protocols.contract import Split
 from benchmark.protocols.frames import event_counts, tune
 from benchmark.protocols.timeline import Timeline
@@ -120,7 +121,7 @@ def one_clip(events, frames=40, classes=2, rate=10.0):
             np.array(["clip"]),
             frame_offsets=np.array([0, frames]),
             frame_rate=rate,
-        ),  # fmt: skip
+        ),
         classes,
     )
 

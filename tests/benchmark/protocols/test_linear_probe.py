@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from benchmark.probe import PENALTIES
-from benchmark.protocols import protocol
-from benchmark.protocols.layers import average_weights
-from benchmark.protocols.selection import selection_score
 from scipy import stats
 from sklearn import metrics as sk
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
+
+from benchmark.probe import PENALTIES
+from benchmark.protocols import protocol
+from benchmark.protocols.layers import average_weights
+from benchmark.protocols.selection import selection_score
 
 
 def test_the_probe_is_that_of_scikit_learn(make_split, make_card):

@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn import metrics as sk
+from sklearn.metrics.pairwise import cosine_similarity
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+
 from benchmark.errors import SslBenchError
 from benchmark.protocols import protocol
 from benchmark.protocols.contract import Split
 from benchmark.protocols.knn import KnnProtocol, nearest
-from sklearn import metrics as sk
-from sklearn.metrics.pairwise import cosine_similarity
-from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 
 def weights(distance):
@@ -179,6 +180,19 @@ def test_anomaly_without_a_normal_class_leaves_one_class_out(parts, make_card):
     ]
     assert scores.metrics["auroc"].value == pytest.approx(np.mean(expected), abs=1e-4)
     assert scores.per_class["rain"]["auroc"] == pytest.approx(expected[2], abs=1e-4)
+
+
+def test_multilabel_anomaly_leaves_out_every_example_with_the_label(make_split, make_card):
+    train, test = make_split(60, 1, "multilabel"), make_split(80, 3, "multilabel")
+    scores = protocol("anomaly").run(train, None, test, make_card("multilabel", "macro_ap"))
+    expected = [
+        sk.roc_auc_score(
+            test.targets[:, c],
+            novelty(train.embeddings[train.targets[:, c] == 0], test.embeddings),
+        )
+        for c in range(4)
+    ]
+    assert scores.metrics["auroc"].value == pytest.approx(np.mean(expected), abs=1e-4)
 
 
 def test_zero_shot_takes_the_nearest_prompt(parts, make_card):

@@ -3,12 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sklearn import metrics as sk
+
 from benchmark.errors import SslBenchError
 from benchmark.metrics import Overlap
 from benchmark.protocols import protocol
 from benchmark.protocols.contract import Split
 from benchmark.protocols.segmentation import patch_shares, pixel_counts
-from sklearn import metrics as sk
 
 GRID, SIZE = 8, 32
 
@@ -97,8 +98,8 @@ def test_pixel_counts_give_the_scores_of_scikit_learn():
 
 
 def test_clip_embeddings_are_refused(card, make_split):
+    split = make_split(8, 1)
     with pytest.raises(SslBenchError, match="let the encoder offer patches"):
-        split = make_split(8, 1)
         protocol("linear-probe").run(split, None, split, card)
 
 

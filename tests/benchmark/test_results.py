@@ -1,0 +1,116 @@
+"""Result files: what is written is read; what is damaged is refused by field."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark.errors import SslBenchError
+from benchmark.plan import EncoderRef, Unit
+from benchmark.report.page import write_page
+from benchmark.report.summary import normalised_score, summarise
+from benchmark.results import Result, read_result, read_run, write_result
+from benchmark.run import Event, RunOptions, run_unit
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> list[Result]:
+    """Two encoders on two tasks, evaluated for real."""
+    out = tmp_path_factory.mktemp("run")
+    events: list[Event] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_BENCH_CACHE", str(out / "cache"))
+        jobs = (
+            ("mock-pitch", ("knn", "linear-probe", "zero-shot")),
+            ("mock-tags", ("linear-probe",)),
+        )
+        for name in ("mock-spectrum", "mock-net"):
+            run_unit(Unit(EncoderRef(name, "audio"), jobs), RunOptions(out), events.append)
+    assert [e.detail for e in events if e.phase == "skip"] == [
+        "zero-shot: the encoder has no text tower (encode_text)"
+    ] * 2
+    return [event.result for event in events if event.phase == "result" and event.result]
+
+
+def test_results_carry_their_provenance(results: list[Result]) -> None:
+    assert len(results) == 6
+    for result in results:
+        assert len(result.encoder.digest) == 64
+        assert set(result.task.fingerprint) == {"train", "validation", "test"}
+        assert result.environment.packages["torch"]
+        assert result.cost.peak_memory_mib > 10
+        assert result.bootstrap().shape == (1000,)
+        assert result.score.low <= result.score.value <= result.score.high
+
+
+def test_writing_and_reading_gives_the_same(results: list[Result], tmp_path: Path) -> None:
+    path = write_result(results[0], tmp_path)
+    assert read_result(path) == results[0]
+    assert read_run(tmp_path) == [results[0]]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema_version": 2}, "schema_version"),
+        ({"metrics": {"accuracy": {"value": "high"}}}, "metrics.accuracy"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_a_damaged_result_names_its_field(
+    results: list[Result], tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps({**results[0].model_dump(mode="json"), **change}))
+    with pytest.raises(SslBenchError, match=message):
+        read_result(path)
+
+
+def test_a_cut_off_result_is_refused(results: list[Result], tmp_path: Path) -> None:
+    path = write_result(results[0], tmp_path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(SslBenchError, match="is not a result of schema 1"):
+        read_run(tmp_path)
+
+
+def test_a_domain_score_is_the_mean_of_normalised_scores(results: list[Result]) -> None:
+    summary = summarise(results)
+    for row in summary.rows:
+        expected = np.mean([normalised_score(r)[0] for r in row.results.values()])
+        assert row.domains["audio"].estimate.value == pytest.approx(expected)
+        assert row.total is None  # five domains are lacking
+    accuracy = next(r for r in results if r.protocol.name == "knn")
+    assert normalised_score(accuracy)[0] == pytest.approx((accuracy.score.value - 0.333) / 0.667)
+
+
+def test_an_encoder_that_lacks_a_pair_is_incomplete_not_averaged(results: list[Result]) -> None:
+    lacking = [r for r in results if (r.encoder.name, r.protocol.name) != ("mock-net", "knn")]
+    rows = {row.encoder: row for row in summarise(lacking).rows}
+    assert rows["mock-net"].missing == {"audio": [("mock-pitch", "knn")]}
+    assert rows["mock-net"].domains == {}
+    assert rows["mock-spectrum"].domains["audio"].rank == (1, 1)
+
+
+def test_other_data_is_never_mixed(results: list[Result]) -> None:
+    task = results[0].task.model_copy(update={"fingerprint": {"test": "other"}})
+    other = results[0].model_copy(update={"task": task})
+    with pytest.raises(SslBenchError, match="different versions or data"):
+        summarise([*results, other])
+
+
+def test_the_page_shows_every_result_and_escapes_names(
+    results: list[Result], tmp_path: Path
+) -> None:
+    encoder = results[0].encoder.model_copy(update={"name": "<script>alert(1)</script>"})
+    page = write_page(
+        [*results, *(r.model_copy(update={"encoder": encoder}) for r in results[:3])],
+        tmp_path / "report.html",
+        "A <title>",
+    ).read_text()
+    assert "<script>" not in page
+    assert "A &lt;title&gt;" in page
+    for result in results:
+        assert f"{result.score.value:.3f}" in page
+    assert page.count("<svg") >= 2
+    assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "")
