@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmark.check import Finding
 from benchmark.errors import SslBenchError
-from benchmark.prepare import open_source, prepared_folder, read_row, update_hash
+from benchmark.prepare import open_source, prepared_folder, read_rows, update_hash
 from benchmark.splits import read_targets
 
 if TYPE_CHECKING:
@@ -101,8 +101,7 @@ def _duplicates(task: Task) -> list[str]:
     for split in task.splits:
         data = open_source(task, split)
         _, rows, _ = read_targets(task, split)
-        for index in rows:
-            row = read_row(data, int(index))
+        for row in read_rows(data, rows.tolist()):
             example = row["input"]
             if task.card.towers:
                 example = {k: v for k, v in example.items() if k in task.card.towers}

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from benchmark.encoder import Kind, LoadedEncoder
 from benchmark.errors import EncoderError
 from benchmark.inputs import Window
-from benchmark.prepare import read_row
+from benchmark.prepare import read_rows
 from benchmark.store import Arrays, EmbeddingStore, Entry, EntryKey
 
 if TYPE_CHECKING:
@@ -128,8 +128,7 @@ def _pieces(
     encoder: LoadedEncoder, dataset: Dataset, span: range, towers: Sequence[str]
 ) -> list[Piece]:
     pieces: list[Piece] = []
-    for index in span:
-        row = read_row(dataset, index)
+    for index, row in zip(span, read_rows(dataset, span), strict=True):
         example = row["input"]
         if towers:
             example = {name: value for name, value in example.items() if name in towers}

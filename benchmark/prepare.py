@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,10 +55,20 @@ def decode(value: pa.Scalar) -> Any:
     return value.as_py()
 
 
+def read_rows(dataset: Dataset, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Rows of a prepared dataset: `input` (dict), labels or `target`, `group`, `id`, `bag` if any.
+
+    Arrays are read-only views on the mapped file.
+    """
+    arrow = dataset.with_format("arrow")
+    for index in rows:
+        row = arrow[index]
+        yield {name: decode(row.column(name)[0]) for name in row.column_names}
+
+
 def read_row(dataset: Dataset, index: int) -> dict[str, Any]:
-    """Row `index` of a prepared dataset: `input` (dict), `target`, `group`, `id`, `bag` if any."""
-    row = dataset.with_format("arrow")[index]
-    return {name: decode(row.column(name)[0]) for name in row.column_names}
+    """One row, as `read_rows` gives it."""
+    return next(read_rows(dataset, [index]))
 
 
 def _nbytes(value: Any) -> int:
@@ -99,9 +109,19 @@ def _files_hash(files: list[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
+def _class_lists(task: Task) -> str:
+    """The classes of every task of the same source file: labels are indices into them."""
+    from benchmark.catalog import task_cards
+
+    module = type(task).__module__
+    cards = [card for card in task_cards() if card.implementation.startswith(f"{module}:")]
+    return json.dumps([[card.name, card.target.classes] for card in cards or [task.card]])
+
+
 def prepared_folder(task: Task) -> Path:
     """Where the prepared copy of the task's dataset belongs."""
     identity = f"{FORMAT} {task.version} {_code_hash(task)} {_files_hash(task.files())}"
+    identity += f" {_class_lists(task)}"
     name = hashlib.sha256(identity.encode()).hexdigest()[:16]
     return cache_root() / "datasets" / f"{task.source}-{name}"
 

@@ -166,7 +166,7 @@ class _Session:
         self.ref = ref
         self.options = options
         self.tell = tell
-        self.embedded: dict[tuple[str, str, str], Embeddings] = {}
+        self.embedded: dict[tuple[str, ...], Embeddings] = {}
         self.source = ""
 
     def run_task(self, task: Task, protocols: tuple[str, ...]) -> None:
@@ -240,7 +240,7 @@ class _Session:
         from benchmark.prepare import open_source
         from benchmark.store import EmbeddingStore
 
-        key = (",".join(task.card.towers), split, kind)
+        key = (task.source, ",".join(task.card.towers), split, kind)
         if key in self.embedded:
             return self.embedded[key]
         o = self.options

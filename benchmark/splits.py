@@ -66,6 +66,12 @@ def build_split(
 ) -> Split:
     """One split's arrays, restricted to the rows of the task."""
     data, rows, targets = read_targets(task, split)
+    embedded = len(next(iter(arrays.values() if kind != "frames" else [arrays["counts"]])))
+    if embedded != len(data):
+        raise DatasetError(
+            f"{task.card.name}: {embedded} embeddings for {len(data)} examples of {split}; "
+            "evaluate again with --fresh"
+        )
 
     def text(name: str) -> NDArray[Any]:
         return data.data.column(name).to_numpy()[rows].astype(str)

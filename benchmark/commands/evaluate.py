@@ -183,10 +183,8 @@ def _tell(tally: Tally, plan: Plan, out: Path, request: EvalRequest, console: Co
         wide = screen if screen.is_terminal else Console(width=200)
         wide.print(results_table(results))
         wide.print(overall_table(summarise(results)))
-    named = request.tasks != ["all"]
-    _tell_skips(
-        [*(plan.skipped if named or len(request.models) == 1 else []), *tally.skipped], console
-    )
+    one_encoder = len({skip.encoder for skip in plan.skipped}) == 1
+    _tell_skips([*(plan.skipped if one_encoder else []), *tally.skipped], console)
     for failure in tally.failures:
         console.print(
             f"[red]failed[/] {escape(failure.encoder)} on {failure.task}: {escape(failure.reason)}",

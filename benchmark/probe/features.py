@@ -37,7 +37,9 @@ def check_finite(x: np.ndarray, name: str, ids: Sequence[object] | None) -> None
     start = 0
     for block in blocks([(x, None)]):
         # The sum is finite unless a value is not (or float64 overflows, which float32 cannot do).
-        if not np.isfinite(np.sum(block, dtype=np.float64)):
+        with np.errstate(invalid="ignore"):
+            total = np.sum(block, dtype=np.float64)
+        if not np.isfinite(total):
             bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
             if len(bad):
                 i = start + int(bad[0])

@@ -74,7 +74,8 @@ class Objective:
             out[-1] += residual.sum(0)
         out = out[:, :columns] / len(z)
         out[:-1] += penalty * theta[:-1]
-        return out
+        # All classes shifted alike change nothing: what is left there is rounding.
+        return out - out.mean(1, keepdim=True) if self.joint else out
 
 
 class SoftmaxLoss(Objective):

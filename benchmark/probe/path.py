@@ -152,7 +152,7 @@ class PathSolver:
         step, change = pair
         modelled = self.memory.dot(change, self.preconditioner.apply(change, penalty))
         seen = self.memory.dot(step, change)
-        return torch.where(modelled > 0, seen / modelled, 1.0).clamp(0.05, 1.0)
+        return torch.where(modelled > 0, seen / modelled, 1.0).clamp(0.001, 1.0)
 
     def _step(
         self, theta: torch.Tensor, gradient: torch.Tensor, penalty: float, active: torch.Tensor
@@ -160,7 +160,10 @@ class PathSolver:
         """One L-BFGS step of every active problem; None if one of them finds no descent."""
         memory, objective = self.memory, self.objective
         self.preconditioner.refresh(theta)
-        direction = memory.direction(gradient, lambda v: self.preconditioner.apply(v, penalty))
+        trust = self._trust(penalty)
+        direction = memory.direction(
+            gradient, lambda v: trust * self.preconditioner.apply(v, penalty)
+        )
         direction = torch.where(active, direction, 0)
         slope = memory.dot(gradient, direction)
         if bool((active & ~(slope < 0)).any()):

@@ -12,7 +12,14 @@ from benchmark.errors import SslBenchError
 from benchmark.probe.features import Source, check_finite, count
 from benchmark.probe.folds import group_folds
 from benchmark.probe.logistic import Linear, LogisticFit, Setting, sketch_basis
-from benchmark.probe.ridge import RidgePath, Standardiser, fit_path, solve_moments, solve_samples
+from benchmark.probe.ridge import (
+    Moments,
+    RidgePath,
+    Standardiser,
+    fit_path,
+    solve_moments,
+    solve_samples,
+)
 from benchmark.probe.selection import DEFAULT_SCORES, Score, choose
 from benchmark.probe.targets import check_targets
 
@@ -300,7 +307,7 @@ class _Ridge(_Task):
             path = solve_samples(part.sources, self._targets(part), self.alphas, self.base)
         return self._scores(path, self.train.take(held_out))
 
-    def _moments(self, part: _Part):
+    def _moments(self, part: _Part) -> Moments:
         return self.base.moments(part.sources, self._targets(part))
 
     def _targets(self, part: _Part) -> torch.Tensor:
@@ -310,7 +317,7 @@ class _Ridge(_Task):
         return fit_path(part.sources, self._targets(part), alphas, self.base)
 
     def _scores(self, path: RidgePath, held: _Part) -> np.ndarray:
-        d, t, size = path.weights.shape
+        _, t, size = path.weights.shape
         chunk = max(1, DECISION_VALUES // max(1, count(held.sources) * t))
         scores = []
         for k in range(0, size, chunk):

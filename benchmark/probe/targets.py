@@ -84,8 +84,9 @@ class Columns:
         if self.kind == "multilabel":
             return torch.from_numpy(y[:, self.active]).to(device, dtype)
         if y.ndim == 2:
-            picked = y[:, self.active[1:]] if self.binary else y[:, self.active]
-            return torch.from_numpy(picked).to(device, dtype)
+            soft = torch.from_numpy(y[:, self.active]).to(device, dtype)
+            soft = soft / soft.sum(1, keepdim=True)
+            return soft[:, 1:].contiguous() if self.binary else soft
         if self.binary:
             return torch.from_numpy(y == self.active[1]).to(device, dtype).unsqueeze(1)
         position = np.zeros(self.classes, dtype=np.int64)

@@ -94,8 +94,9 @@ class AnomalyProtocol(Protocol):
             hyperparameters={
                 "k": self.k,
                 "normal": normal if normal is not None else "leave-one-class-out",
-                "chance": 0.5,
             },
+            chance=0.5,
+            ceiling=1.0,
             counts=sizes(train, None, test),
         )
 

@@ -113,9 +113,11 @@ class FewShotProtocol(Protocol):
             curve=curve,
             hyperparameters={
                 "ways": ways, "queries_per_class": self.queries, "episodes": self.episodes,
-                "logistic_c": LOGISTIC_C, "chance": 1 / ways,
+                "logistic_c": LOGISTIC_C,
             },
             counts=sizes(train, None, test),
+            chance=1 / ways,
+            ceiling=1.0,
         )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ class RetrievalProtocol(Protocol):
     as well: by label in the same way, and for finding the same example in the other tower (`pair_`,
     other examples of its group left out). For `pairs` targets only the latter exists and the main
     metric is its mean over directions. The interval resamples the groups of the queries; the
-    gallery stays. Train and validation are not used. `hyperparameters["chance"]` is the expected
+    gallery stays. Train and validation are not used. `chance` is the expected
     value of the main metric in a random order, to first order the share of relevant candidates.
     """
 
@@ -90,7 +90,9 @@ class RetrievalProtocol(Protocol):
         )
         return measured.scores(
             main,
-            hyperparameters={"similarity": "cosine", "chance": chance},
+            hyperparameters={"similarity": "cosine"},
+            chance=chance,
+            ceiling=1.0,
             counts={
                 **sizes(None, None, test), "queries": int(np.isfinite(columns[main]).sum()),
             },

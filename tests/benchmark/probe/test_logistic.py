@@ -66,7 +66,8 @@ def test_same_optimum_as_scikit_learn(
         x = (x * 10.0 ** np.linspace(-6, 6, d)).astype(np.float32)
     c = 10.0**log_c
     probe = fit_probe(x, y, kind="multiclass", penalties=[c], tol=TIGHT)
-    assert probe.selection == "fixed" and probe.selection_scores is None
+    assert probe.selection == "fixed"
+    assert probe.selection_scores is None
     assert probe.converged
     z = standardised(x)
     reference = LogisticRegression(C=c, tol=1e-10, max_iter=20_000).fit(z, y)
@@ -182,7 +183,8 @@ def test_label_that_never_varies_gets_its_smoothed_log_odds() -> None:
     x, y = samples(50, 4, 2, 0)
     labels = np.stack((y, np.zeros(len(y), int), np.ones(len(y), int)), 1)
     decision = fit_probe(x, labels, kind="multilabel", penalties=[1.0]).decision(x)
-    assert np.allclose(decision[:, 1], -np.log(101)) and np.allclose(decision[:, 2], np.log(101))
+    assert np.allclose(decision[:, 1], -np.log(101))
+    assert np.allclose(decision[:, 2], np.log(101))
 
 
 def test_absent_class_is_never_predicted() -> None:
@@ -221,6 +223,7 @@ def test_the_tolerance_bounds_the_gradient_relative_to_zero() -> None:
     for c in (1e-5, 1e-2, 1.0, 1e3):
         probe = fit_probe(x, y, kind="multiclass", penalties=[c])
         weights = probe.coef * x.astype(np.float64).std(0)[:, None]
-        assert probe.centre is not None and probe.at_centre is not None
+        assert probe.centre is not None
+        assert probe.at_centre is not None
         assert probe.converged
         assert gradient(weights, probe.at_centre, c) <= 1.05e-4 * zero

@@ -85,7 +85,8 @@ def test_memory_mapped_and_half_precision_embeddings(tmp_path: Path) -> None:
 
 def test_embeddings_that_say_nothing() -> None:
     probe = fit_probe(np.full((12, 3), 0.1, np.float32), Y, kind="multiclass")
-    assert (probe.coef == 0).all() and probe.converged
+    assert (probe.coef == 0).all()
+    assert probe.converged
     np.testing.assert_allclose(probe.decision(X), probe.decision(X)[0, 0], atol=1e-6)
 
 

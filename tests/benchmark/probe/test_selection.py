@@ -22,7 +22,8 @@ def samples(n: int, d: int, classes: int, seed: int) -> tuple[np.ndarray, np.nda
 
 def test_grid_is_dinov2s() -> None:
     assert len(PENALTIES) == 45
-    assert PENALTIES[0] == pytest.approx(1e-6) and PENALTIES[-1] == pytest.approx(1e5)
+    assert PENALTIES[0] == pytest.approx(1e-6)
+    assert PENALTIES[-1] == pytest.approx(1e5)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -70,7 +71,8 @@ def test_one_class_folds_survive() -> None:
     x, y = samples(40, 3, 2, 0)
     x, y = x[np.argsort(y)], np.sort(y)
     probe = fit_probe(x, y, kind="multiclass", groups=y)  # each fold trains on one class
-    assert probe.selection_scores is not None and (probe.selection_scores == 0).all()
+    assert probe.selection_scores is not None
+    assert (probe.selection_scores == 0).all()
     assert probe.penalty == PENALTIES[0]
     assert np.isfinite(probe.decision(x)).all()
 
@@ -91,9 +93,11 @@ def test_scores_follow_the_order_of_the_given_penalties() -> None:
     b = fit_probe(
         x[:150], y[:150], kind="multiclass", validation=(x[150:], y[150:]), penalties=up[::-1]
     )
-    assert a.selection_scores is not None and b.selection_scores is not None
+    assert a.selection_scores is not None
+    assert b.selection_scores is not None
     assert (a.selection_scores == b.selection_scores[::-1]).all()
-    assert a.penalty == b.penalty and a.selection == "validation"
+    assert a.penalty == b.penalty
+    assert a.selection == "validation"
 
 
 def test_scores_are_those_of_the_train_fit_on_validation() -> None:
@@ -148,7 +152,8 @@ def test_twice_is_bitwise_the_same(kind: str) -> None:
     target = np.eye(3, dtype=int)[y] if kind == "multilabel" else y
     groups = np.arange(120) // 4
     one, two = (fit_probe(x, target, kind=kind, groups=groups, seed=5) for _ in range(2))
-    assert (one.coef == two.coef).all() and (one.intercept == two.intercept).all()
+    assert (one.coef == two.coef).all()
+    assert (one.intercept == two.intercept).all()
     assert (one.selection_scores == two.selection_scores).all()
 
 

@@ -80,7 +80,7 @@ def test_few_shot_improves_with_shots_and_names_its_main_metric(make_split, make
     assert values == sorted(values)
     assert [row["shots"] for row in scores.curve] == [1, 5, 10, 20]
     assert scores.metrics["logistic_accuracy@5-shot"].value > 0.4
-    assert scores.hyperparameters["chance"] == 0.25  # four classes: 4-way
+    assert scores.chance == 0.25  # four classes: 4-way
 
 
 def test_few_shot_keeps_the_shots_that_the_task_allows(make_split, make_card):

@@ -96,7 +96,7 @@ def test_a_collapsed_encoder_retrieves_at_chance(parts, make_card):
     test = replace(parts[2], embeddings=np.ones((80, 12), np.float32))
     scores = protocol("retrieval").run(parts[0], None, test, make_card())
     chance = (20 - 4) / (80 - 4)
-    assert scores.hyperparameters["chance"] == pytest.approx(chance)
+    assert scores.chance == pytest.approx(chance)
     assert scores.metrics["map"].value == pytest.approx(chance)
     assert scores.metrics["recall@1"].value == pytest.approx(chance)
 

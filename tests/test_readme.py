@@ -1,0 +1,118 @@
+"""The README: every command in it runs, and its files work as they stand."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+COMMANDS = [
+    line.partition("  #")[0].strip()
+    for block in blocks("bash")
+    for line in block.splitlines()
+    if line.strip()
+]
+
+
+def run(command: str, folder: Path, **environment: str) -> str:
+    """Run one `ssl-bench ...` line of the README in `folder`; returns what it printed."""
+    words = command.split()
+    assert words[0] == "ssl-bench"
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmark.cli", *words[1:]],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def test_the_two_commands_are_what_ci_runs() -> None:
+    makes = {command for command in COMMANDS if command.startswith("make")}
+    assert makes == {"make eval", "make test"}
+    ci = (ROOT / ".ci/run").read_text()
+    assert all(command in ci for command in makes)
+    for target in ("eval", "test", "bench", "lint", "serve"):
+        assert subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True).returncode == 0
+
+
+@pytest.mark.timeout(900)
+def test_every_other_command_runs_for_someone_who_has_only_read_the_readme(tmp_path: Path) -> None:
+    (encoder,) = [block for block in blocks("python") if "class MyEncoder" in block]
+    (tmp_path / "my_encoder.py").write_text(encoder)
+    commands = [c for c in COMMANDS if not c.startswith("make") and "beeps" not in c]
+    assert len(commands) >= 10
+    printed = {command: run(command, tmp_path) for command in commands}
+    check = printed["ssl-bench check my_encoder.py"]
+    assert "ready" in check
+    assert "FAIL" not in check
+    mine = printed["ssl-bench eval --model my_encoder.py:MyEncoder --task all --out runs/mine"]
+    assert "MyEncoder" in mine
+    assert "on percussion-onsets/linear-probe: the encoder gives no frames" in mine
+    assert "oneshot-family" in printed["ssl-bench compare runs/mine runs/mfcc"]
+    assert (tmp_path / "runs/mine/report.html").stat().st_size > 10_000
+
+
+@pytest.mark.timeout(300)
+def test_the_dataset_example_works_as_it_stands(tmp_path: Path) -> None:
+    """In a copy of the tasks and cards, over a data folder in the layout that the example reads."""
+    for folder in ("tasks", "data_cards"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
+    (card,) = blocks("markdown")
+    (tmp_path / "data_cards/beeps.md").write_text(card)
+    (source,) = [block for block in blocks("python") if "class Beeps" in block]
+    assert len(source.splitlines()) <= 40
+    (tmp_path / "tasks/audio/beeps.py").write_text(source)
+    audio = tmp_path / "data/beeps/audio"
+    audio.mkdir(parents=True)
+    rows = ["file,label,speaker,split"]
+    for index in range(60):
+        rng = np.random.default_rng(index)
+        label = ("low", "high")[index % 2]
+        pitch = {"low": 300, "high": 900}[label] + rng.normal(0, 20)
+        wave = np.sin(np.arange(4000) * 2 * np.pi * pitch / 8000) + rng.normal(0, 0.3, 4000)
+        soundfile.write(audio / f"{index}.wav", 0.2 * wave, 8000)
+        rows.append(
+            f"{index}.wav,{label},s{index // 2},{('train', 'train', 'validation', 'test')[index // 15]}"
+        )
+    (audio.parent / "meta.csv").write_text("\n".join(rows))
+    path = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
+    commands = [command for command in COMMANDS if "beeps" in command]
+    assert len(commands) == 2
+    for command in commands:
+        printed = run(command, tmp_path, PYTHONPATH=path)
+    assert "beeps" in printed
+    shutil.rmtree(audio)
+    missing = subprocess.run(
+        [sys.executable, "-m", "benchmark.cli", *commands[1].split()[1:], "--fresh"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert missing.returncode == 1
+    assert "beeps/audio is missing" in missing.stderr
+    assert "Traceback" not in missing.stderr
+
+
+def test_links_and_paths_of_the_readme_exist() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+    for path in re.findall(
+        r"`((?:benchmark|tasks|baselines|tests|data_cards|leaderboard)/[\w./]*)`", README
+    ):
+        if "beeps" not in path and "<" not in path:
+            assert (ROOT / path).exists(), path
