@@ -88,9 +88,8 @@ def test_the_dataset_example_works_as_it_stands(tmp_path: Path) -> None:
         pitch = {"low": 300, "high": 900}[label] + rng.normal(0, 20)
         wave = np.sin(np.arange(4000) * 2 * np.pi * pitch / 8000) + rng.normal(0, 0.3, 4000)
         soundfile.write(audio / f"{index}.wav", 0.2 * wave, 8000)
-        rows.append(
-            f"{index}.wav,{label},s{index // 2},{('train', 'train', 'validation', 'test')[index // 15]}"
-        )
+        split = ("train", "train", "validation", "test")[index // 15]
+        rows.append(f"{index}.wav,{label},s{index // 2},{split}")
     (audio.parent / "meta.csv").write_text("\n".join(rows))
     path = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
     commands = [command for command in COMMANDS if "beeps" in command]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from baselines.generic.image_batches import image_input, image_modality, over_frames
@@ -20,7 +22,7 @@ class TimmImages(torch.nn.Module):
             hint = nearest(name, timm.list_models()) or " See timm.list_models()."
             raise EncoderError(f"timm has no model {name!r}.{hint}")
         try:
-            self.model = timm.create_model(name, pretrained=pretrained, num_classes=0)
+            self.model: Any = timm.create_model(name, pretrained=pretrained, num_classes=0)
         except Exception as error:
             raise EncoderError(
                 f"timm:{name}: its weights cannot be had ({str(error).splitlines()[0][:200]}); "

@@ -4,7 +4,7 @@ The bare loop runs the same forward on the same batches, collated beforehand; th
 prepared Arrow file, cuts windows, batches, runs the forward, checks, assembles and stores shards.
 Both are measured in turn, several times; the ratio of the medians is printed.
 
-    python tests/bench/embedding.py [--device cpu] [--encoder resnet18] [--examples 1024] [--repeats 5]
+    python tests/bench/embedding.py [--device cpu] [--encoder resnet18] [--examples 1024]
 """
 
 from __future__ import annotations
@@ -121,8 +121,8 @@ def main() -> None:
     ratio = statistics.median(b / a for a, b in pairs)
     count = arguments.examples
     print(
-        f"{arguments.encoder} on {arguments.device}, {torch.get_num_threads()} threads, {precision}, "
-        f"{count} tiles of 96 × 96, batches of {size}, {arguments.repeats} pairs"
+        f"{arguments.encoder} on {arguments.device}, {torch.get_num_threads()} threads, "
+        f"{precision}, {count} tiles of 96 × 96, batches of {size}, {arguments.repeats} pairs"
     )
     print(f"bare loop  {count / alone:10.1f} samples/s")
     print(f"ssl-bench  {count / ours:10.1f} samples/s")
