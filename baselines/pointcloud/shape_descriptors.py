@@ -112,8 +112,13 @@ class ShapeDescriptors(torch.nn.Module):
         self.open3d = import_open3d()
 
     def forward(self, points: torch.Tensor) -> torch.Tensor:
-        rows = torch.stack([self._describe(cloud) for cloud in points.detach().float().cpu()])
-        return rows.to(points.device)
+        from threadpoolctl import ThreadpoolController
+
+        # Open3D's and torch's OpenMP teams wait for each other on clouds this small: with two
+        # threads the same work took five times as long
+        with ThreadpoolController().limit(limits=1):
+            rows = [self._describe(cloud) for cloud in points.detach().float().cpu()]
+        return torch.stack(rows).to(points.device)
 
     def _describe(self, cloud: torch.Tensor) -> torch.Tensor:
         step = max(len(cloud) // self.points, 1)

@@ -18,12 +18,12 @@ def overall_table(summary: Summary) -> Table:
     """Encoders × six domains: chance-normalised score in %, its 95% interval, rank interval."""
     table = Table(title="Encoders × domains", title_style="bold", header_style="bold")
     table.caption = (
-        "chance-normalised score in % [95% interval] #rank in this run; encoders that "
+        "chance-normalised score in %, #rank in this run, 95% interval; encoders that "
         f"share a rank are not separable at 5%\n{SIMULATED} simulated data only   "
         "· the encoder is of another domain"
     )
     table.caption_justify = "left"
-    table.add_column("encoder", no_wrap=True)
+    table.add_column("encoder", overflow="fold", min_width=12)
     for domain in MODALITIES:
         table.add_column(TITLES[domain], justify="right", no_wrap=True)
     full = any(row.total for row in summary.rows)
@@ -55,7 +55,7 @@ def _percent(value: float) -> str:
 
 def _domain_cell(row: Row, domain: str, summary: Summary) -> Text:
     if domain in row.missing:
-        return Text(f"incomplete (-{len(row.missing[domain])})", "yellow")
+        return Text(f"incomplete\n{len(row.missing[domain])} lacking", "yellow")
     score = row.domains.get(domain)
     if score is None:
         return Text("·", "dim")
@@ -63,9 +63,9 @@ def _domain_cell(row: Row, domain: str, summary: Summary) -> Text:
     estimate = score.estimate
     text = Text(_percent(estimate.value), _shade(estimate.value))
     text.append(SIMULATED if simulated == tasks else "", "magenta")
-    text.append(f" [{_percent(estimate.low)}, {_percent(estimate.high)}]", "dim")
     first, last = score.rank
     text.append(f" #{first}" if first == last else f" #{first}-{last}", "cyan")
+    text.append(f"\n{_percent(estimate.low)}-{_percent(estimate.high)}", "dim")
     return text
 
 
@@ -92,7 +92,7 @@ def results_table(results: Sequence[Result]) -> Table:
         ("chance", "right"),
         ("s", "right"),
     ):
-        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=name.startswith("score"))  # type: ignore[arg-type]
     order = {domain: index for index, domain in enumerate(MODALITIES)}
     ranked = sorted(
         results,

@@ -51,7 +51,7 @@ def test_eval_prints_a_table_writes_results_and_reuses_them(tmp_path: Path) -> N
     command += ["--suite", "mock"]
     first = run(*command, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
-    for text in ("mock-pitch", "linear-probe", "Histopath.", "incomplete (-1)", "simulated"):
+    for text in ("mock-pitch", "linear-probe", "Histopath.", "1 lacking", "simulated"):
         assert text in first.stdout
     assert (
         "skipped mock-net on mock-onsets/linear-probe: the encoder gives no frames" in first.stderr
