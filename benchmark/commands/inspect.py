@@ -78,23 +78,26 @@ def compare_command(runs: list[Path], protocol: str | None, as_json: bool) -> No
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
         return
+    from benchmark.report.tables import SIMULATED
+
     table = Table(title="Paired differences", title_style="bold", header_style="bold")
     table.caption = (
         "difference a - b with 95% interval by paired bootstrap over the same resampled groups; "
-        "real: p < 0.05 (no correction for the number of comparisons)"
+        f"real: p < 0.05 (no correction for the number of comparisons); {SIMULATED} simulated data"
     )
     for column in ("task", "protocol", "metric", "a", "b", "a", "b", "a - b", "p", "real"):
         table.add_column(column, no_wrap=True)
     for row in rows:
         verdict = "[green]yes" if row["real"] else "[dim]no"
+        mark = SIMULATED if row["simulated"] else ""
         table.add_row(
             row["task"],
             row["protocol"],
             row["metric"],
             row["a"],
             row["b"],
-            f"{row['value_a']:.3f}",
-            f"{row['value_b']:.3f}",
+            f"{row['value_a']:.3f}{mark}",
+            f"{row['value_b']:.3f}{mark}",
             f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]",
             f"{row['p']:.4f}",
             verdict,
@@ -142,6 +145,7 @@ def _difference(cell: tuple[str, str], a: Result, b: Result, two_runs: bool) -> 
         "task": cell[0],
         "protocol": cell[1],
         "metric": a.metric,
+        "simulated": a.task.simulated,
         "a": a.encoder.name + (" (1)" if two_runs and a.encoder.name == b.encoder.name else ""),
         "b": b.encoder.name + (" (2)" if two_runs and a.encoder.name == b.encoder.name else ""),
         "value_a": a.score.value,

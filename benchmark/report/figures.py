@@ -82,6 +82,22 @@ def _points(summary: Summary, field: str) -> list[tuple[str, str, float, float, 
     return points
 
 
+def _spread(points: list[tuple[float, float]], gap: float = 2.2) -> list[float]:
+    """Heights for the labels of points (x, y): moved up where another label is near."""
+    heights: dict[int, float] = {}
+    for index in sorted(range(len(points)), key=lambda i: points[i][1]):
+        x, height = points[index]
+        near = [
+            other
+            for i, other in heights.items()
+            if max(points[i][0], x) < 4 * min(points[i][0], x) or points[i][0] == x
+        ]
+        while any(abs(height - other) < gap for other in near):
+            height += 0.2
+        heights[index] = height
+    return [heights[index] for index in range(len(points))]
+
+
 def scatter(summary: Summary, field: str) -> str:
     """Chance-normalised domain score against `parameters` or `throughput`."""
     figure, axes = _figure(6.4, 4.2)
@@ -90,16 +106,16 @@ def scatter(summary: Summary, field: str) -> str:
         "throughput": "embedding throughput (samples/s)",
     }
     seen: set[str] = set()
-    for encoder, domain, x, value, low, high in _points(summary, field):
+    points = _points(summary, field)
+    heights = _spread([(x, 100 * value) for _, _, x, value, _, _ in points])
+    for (encoder, domain, x, value, low, high), height in zip(points, heights, strict=True):
         label = TITLES[domain] if domain not in seen else None
         seen.add(domain)
         bars: Any = [[max(0.0, 100 * (value - low))], [max(0.0, 100 * (high - value))]]
         axes.errorbar(
             [x], [100 * value], bars, fmt="o", color=COLOURS[domain], label=label, capsize=2
         )
-        axes.annotate(
-            encoder, (x, 100 * value), xytext=(5, 4), textcoords="offset points", fontsize=7
-        )
+        axes.annotate(encoder, (x, height), xytext=(6, -2), textcoords="offset points", fontsize=7)
     axes.set_xscale("symlog", linthresh=1e4 if field == "parameters" else 1.0)
     axes.set_xlim(left=-1000 if field == "parameters" else 0)
     axes.set_xlabel(titles[field])

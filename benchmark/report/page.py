@@ -113,7 +113,7 @@ def _domain_cells(row: Row, summary: Summary) -> list[dict[str, Any] | None]:
                     "estimate": score.estimate,
                     "rank": _rank_text(score.rank),
                     "shade": max(0.0, min(1.0, score.estimate.value)),
-                    "simulated": simulated == tasks,
+                    "simulated": "sim" if simulated == tasks else "partly sim" if simulated else "",
                 }
             )
     return cells

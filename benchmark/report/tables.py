@@ -12,6 +12,7 @@ from benchmark.report.summary import Row, Summary
 from benchmark.results import Metric, Result
 
 SIMULATED = "~"  # stands beside every score on simulated data
+PARTLY = "(~)"  # beside a mean over simulated and real tasks
 
 
 def overall_table(summary: Summary) -> Table:
@@ -19,7 +20,7 @@ def overall_table(summary: Summary) -> Table:
     table = Table(title="Encoders × domains", title_style="bold", header_style="bold")
     table.caption = (
         "chance-normalised score in %, #rank in this run, 95% interval; encoders that "
-        f"share a rank are not separable at 5%\n{SIMULATED} simulated data only   "
+        f"share a rank are not separable at 5%\n{SIMULATED} simulated data  {PARTLY} partly  "
         "· the encoder is of another domain"
     )
     table.caption_justify = "left"
@@ -62,7 +63,7 @@ def _domain_cell(row: Row, domain: str, summary: Summary) -> Text:
     simulated, tasks = summary.simulated[domain]
     estimate = score.estimate
     text = Text(_percent(estimate.value), _shade(estimate.value))
-    text.append(SIMULATED if simulated == tasks else "", "magenta")
+    text.append(SIMULATED if simulated == tasks else PARTLY if simulated else "", "magenta")
     first, last = score.rank
     text.append(f" #{first}" if first == last else f" #{first}-{last}", "cyan")
     text.append(f"\n{_percent(estimate.low)}-{_percent(estimate.high)}", "dim")
