@@ -26,6 +26,7 @@ def check_task(task: Task) -> Iterator[Finding]:
         yield Finding("files", False, str(error))
         return
     yield Finding("files", True, _files(files))
+    yield from _checksums(files)
     try:
         loaded = {split: read_targets(task, split) for split in task.splits}
     except SslBenchError as error:
@@ -59,6 +60,38 @@ def _files(files: list[Path]) -> str:
         return "generated, nothing to read"
     size = sum(path.stat().st_size for path in data)
     return f"{len(data)} files, {size / 1e6:.1f} MB"
+
+
+def _checksums(files: list[Path]) -> Iterator[Finding]:
+    """Compare files with the `SHA256SUMS[.txt]` beside or above them, where there is one.
+
+    Format of `sha256sum`: hex digest, two spaces, path relative to the list's folder.
+    """
+    checked, wrong = 0, []
+    lists: dict[Path, dict[Path, str]] = {}
+    for path in files:
+        for folder in list(path.resolve().parents)[:3]:
+            known = lists.setdefault(folder, _stated_sums(folder))
+            stated = known.get(path.resolve())
+            if stated is not None:
+                checked += 1
+                with path.open("rb") as file:
+                    if hashlib.file_digest(file, "sha256").hexdigest() != stated:
+                        wrong.append(str(path))
+                break
+    if wrong:
+        detail = f"changed or damaged: {_some(wrong)}; get them again"
+        yield Finding("checksums", False, detail)
+    elif checked:
+        yield Finding("checksums", True, f"{checked} files agree with SHA256SUMS")
+
+
+def _stated_sums(folder: Path) -> dict[Path, str]:
+    for name in ("SHA256SUMS", "SHA256SUMS.txt"):
+        if (folder / name).is_file():
+            pairs = (line.split(maxsplit=1) for line in (folder / name).read_text().splitlines())
+            return {(folder / p[1].lstrip("*")).resolve(): p[0] for p in pairs if len(p) == 2}
+    return {}
 
 
 def _some(items: list[str]) -> str:

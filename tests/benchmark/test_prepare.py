@@ -143,3 +143,20 @@ def test_every_card_of_the_project_is_valid_and_names_an_importable_task() -> No
     for card in task_cards():
         assert isinstance(card, TaskCard)
         assert issubclass(import_target(card.implementation), Task)
+
+
+def test_the_check_compares_files_with_their_checksums(tmp_path: Path) -> None:
+    import hashlib
+
+    path = tmp_path / "data" / "a.bin"
+    path.parent.mkdir()
+    path.write_bytes(b"abc")
+    (tmp_path / "SHA256SUMS.txt").write_text(f"{hashlib.sha256(b'abc').hexdigest()}  data/a.bin\n")
+    task = faulty()
+    task.files = lambda: [path]  # type: ignore[method-assign]
+    findings = {finding.check: finding for finding in check_task(task)}
+    assert findings["checksums"].passed
+    path.write_bytes(b"abd")
+    findings = {finding.check: finding for finding in check_task(task)}
+    assert not findings["checksums"].passed
+    assert str(path) in findings["checksums"].detail
