@@ -117,9 +117,14 @@ def _compute(
             if position + 1 < len(missing):
                 following = entry.span(missing[position + 1])
                 ahead.append(pool.submit(_pieces, encoder, dataset, following, towers))
-            outputs = list(embed_windows(encoder, pieces, kind, options))
-            entry.write(index, _assemble(outputs, entry.span(index), kind))
-            done += len(entry.span(index))
+            size = len(entry.span(index))
+            outputs = []
+            for number, output in enumerate(embed_windows(encoder, pieces, kind, options), 1):
+                outputs.append(output)
+                if number % options.batch_size == 0:
+                    progress(done + size * number // len(pieces), entry.count)
+            entry.write(index, _assemble(outputs, kind))
+            done += size
             progress(done, entry.count)
     return time.perf_counter() - begun
 
@@ -272,9 +277,7 @@ def _valid_tokens(tokens: int, window: Window, batch: dict[str, torch.Tensor]) -
     return max(1, min(tokens, -(-tokens * window.length // padded)))
 
 
-def _assemble(
-    outputs: Sequence[tuple[Piece, dict[str, NDArray[Any]]]], span: range, kind: Kind
-) -> Arrays:
+def _assemble(outputs: Sequence[tuple[Piece, dict[str, NDArray[Any]]]], kind: Kind) -> Arrays:
     """Join or average the windows of every example; examples in order."""
     ordered = sorted(outputs, key=lambda item: (item[0].example, item[0].order))
     rows: dict[str, list[NDArray[Any]]] = {}

@@ -54,7 +54,7 @@ def _execute_in_processes(units: list[Unit], options: RunOptions, tell: Tell, wo
     threads = str(max(1, len(os.sched_getaffinity(0)) // workers))
     # inherited by the workers, before any numerical library is loaded there
     os.environ |= dict.fromkeys(THREAD_VARIABLES, threads)
-    pool = ProcessPoolExecutor(workers, context, _begin_worker, (queue, int(threads)))
+    pool = ProcessPoolExecutor(workers, context, _begin_worker, (queue,))
     waiting: dict[Future[None], str] = {}
     try:
         for task in _one_task_per_source(units, options):
@@ -111,15 +111,12 @@ def _events(queue: Any) -> Iterator[Event]:
             return
 
 
-def _begin_worker(queue: Any, threads: int) -> None:
+def _begin_worker(queue: Any) -> None:
     global _queue  # noqa: PLW0603 - the pool's only way to hand a worker its queue
     _queue = queue
     logging.getLogger("ssl_bench").addHandler(_ToParent())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    import torch
-
-    torch.set_num_threads(threads)
 
 
 class _ToParent(logging.Handler):
@@ -139,8 +136,10 @@ def _die_with_parent() -> None:
 def _prepare(task: str, options: RunOptions) -> None:
     from benchmark.prepare import prepare
 
-    with suppress(SslBenchError):  # told by the unit that needs it
+    _queue.put(Event("prepare", "", task))
+    with suppress(SslBenchError, ImportError):  # told by the unit that needs it
         prepare(load_task(task, options.data_dir))
+    _queue.put(Event("prepared", "", task))
 
 
 def _work(unit: Unit, options: RunOptions) -> None:

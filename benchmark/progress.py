@@ -68,6 +68,11 @@ class Display:
     def __call__(self, event: Event) -> None:
         if event.phase == "embed":
             self._embedding(event)
+        elif event.phase == "prepare":
+            label = f"preparing {event.task}"
+            self._lines[label] = self.progress.add_task(label, total=None)
+        elif event.phase == "prepared":
+            self.progress.remove_task(self._lines.pop(f"preparing {event.task}"))
         elif event.phase == "score":
             self._line(event.encoder, f"{event.encoder} · {event.task} · {event.detail}", None, 0)
         elif event.phase == "result" and event.result is not None:

@@ -57,7 +57,8 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Event:
-    """What a unit tells while it works: `phase` is embed, score, result, skip or failure."""
+    """What is told while a plan is carried out: `phase` is prepare, prepared, embed, score, result,
+    skip, failure or notice."""
 
     phase: str
     encoder: str
