@@ -21,8 +21,10 @@ from typing import Any
 
 from benchmark.catalog import load_task
 from benchmark.errors import SslBenchError
+from benchmark.events import Event, RunOptions, Tell
+from benchmark.known import reuse
 from benchmark.plan import Plan, Unit
-from benchmark.run import Event, RunOptions, Tell, reuse, run_unit
+from benchmark.run import run_unit
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -53,6 +55,7 @@ def _execute_in_processes(units: list[Unit], options: RunOptions, tell: Tell, wo
     queue = context.Queue()
     threads = str(max(1, len(os.sched_getaffinity(0)) // workers))
     # inherited by the workers, before any numerical library is loaded there
+    before = dict(os.environ)
     os.environ |= dict.fromkeys(THREAD_VARIABLES, threads)
     pool = ProcessPoolExecutor(workers, context, _begin_worker, (queue,))
     waiting: dict[Future[None], str] = {}
@@ -70,6 +73,10 @@ def _execute_in_processes(units: list[Unit], options: RunOptions, tell: Tell, wo
                 os.kill(process, signal.SIGTERM)
         pool.shutdown(wait=False, cancel_futures=True)
         raise
+    finally:
+        for name in THREAD_VARIABLES:
+            os.environ.pop(name)
+        os.environ |= {name: before[name] for name in THREAD_VARIABLES if name in before}
     pool.shutdown()
 
 

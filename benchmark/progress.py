@@ -23,9 +23,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from benchmark.events import Event
 from benchmark.plan import Skip
 from benchmark.results import Result
-from benchmark.run import Event
 
 
 class _Rate(ProgressColumn):

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
-from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.catalog import encoder_cards, load_task
+from benchmark.catalog import load_task
 from benchmark.errors import SslBenchError
-from benchmark.paths import cache_root, store_root
+from benchmark.events import Event, RunOptions, Tell
+from benchmark.known import Known, encoder_recipe
+from benchmark.paths import store_root
 from benchmark.plan import EncoderRef, Unit
-from benchmark.prepare import data_identity, fingerprints, prepared_folder
+from benchmark.prepare import data_identity, fingerprints
 from benchmark.protocols import protocol
 from benchmark.results import (
     Cost,
@@ -29,7 +24,6 @@ from benchmark.results import (
     Result,
     TaskInfo,
     pack,
-    read_result,
     write_result,
 )
 
@@ -38,39 +32,6 @@ if TYPE_CHECKING:
     from benchmark.encoder import Kind, LoadedEncoder
     from benchmark.protocols.contract import Scores, Split
     from benchmark.task import Task
-
-log = logging.getLogger("ssl_bench")
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How a run is done."""
-
-    out: Path
-    data_dir: Path | None = None
-    device: str = "cpu"
-    precision: str = "float32"
-    batch_size: int = 32
-    seed: int = 0
-    fresh: bool = False
-
-
-@dataclass(frozen=True)
-class Event:
-    """What is told while a plan is carried out: `phase` is prepare, prepared, embed, score, result,
-    skip, failure or notice."""
-
-    phase: str
-    encoder: str
-    task: str
-    detail: str = ""
-    done: int = 0
-    total: int = 0
-    result: Result | None = None
-    reused: bool = False
-
-
-Tell = Callable[[Event], None]
 
 
 def run_unit(unit: Unit, options: RunOptions, tell: Tell) -> None:
@@ -95,71 +56,6 @@ def run_unit(unit: Unit, options: RunOptions, tell: Tell) -> None:
             )
 
 
-def reuse(unit: Unit, options: RunOptions, tell: Tell) -> Unit | None:
-    """Tell what is known of a unit already, without loading encoder or data; returns the rest."""
-    recipe = encoder_recipe(unit.encoder, options.seed)
-    if options.fresh or recipe is None:
-        return unit
-    rest = []
-    for name, protocols in unit.jobs:
-        unknown = protocols
-        with suppress(SslBenchError):  # told when it is evaluated
-            task = load_task(name, options.data_dir)
-            if (prepared_folder(task) / "prepared.json").is_file():
-                known = _Known(unit.encoder, task, recipe, options, tell)
-                unknown = tuple(p for p in protocols if not known.tell(p))
-        if unknown:
-            rest.append((name, unknown))
-    return Unit(unit.encoder, tuple(rest)) if rest else None
-
-
-@dataclass(frozen=True)
-class _Known:
-    """Results, and reasons to skip, that earlier runs left for one encoder on one task."""
-
-    ref: EncoderRef
-    task: Task
-    encoder: str  # recipe, or digest where there is no recipe
-    options: RunOptions
-    pass_on: Tell
-
-    def path(self, name: str, suffix: str) -> Path:
-        identity = result_identity(self.task, name, self.encoder, self.options)
-        return cache_root() / "results" / f"{identity}.{suffix}"
-
-    def tell(self, name: str) -> bool:
-        """Pass on what is known of protocol `name`; False where it has to be computed."""
-        card = self.task.card
-        if card.target.kind not in protocol_targets(name):
-            self.skip(name, f"{name} does not apply to {card.target.kind} targets")
-            return True
-        if self.options.fresh:
-            return False
-        reason, path = self.path(name, "skip"), self.path(name, "json")
-        if reason.is_file():
-            self.skip(name, reason.read_text())
-            return True
-        if not path.is_file():
-            return False
-        try:
-            result = read_result(path)
-        except SslBenchError as error:
-            log.warning("%s; it is computed again", error)
-            return False
-        write_result(result, self.options.out / "results")
-        self.pass_on(Event("result", self.ref.name, card.name, name, result=result, reused=True))
-        return True
-
-    def skip(self, name: str, reason: str) -> None:
-        self.pass_on(Event("skip", self.ref.name, self.task.card.name, f"{name}: {reason}"))
-
-    def keep_skip(self, name: str, reason: str) -> None:
-        path = self.path(name, "skip")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(reason)
-        self.skip(name, reason)
-
-
 class _Session:
     """One encoder at work: loaded when first needed, embeddings kept for the tasks of its unit."""
 
@@ -175,7 +71,7 @@ class _Session:
             self.embedded.clear()
             self.source = task.source
         recipe = encoder_recipe(self.ref, self.options.seed)
-        known = _Known(self.ref, task, recipe or self._encoder().digest, self.options, self.tell)
+        known = Known(self.ref, task, recipe or self._encoder().digest, self.options, self.tell)
         for name in protocols:
             if not known.tell(name):
                 self._compute(task, name, known)
@@ -183,7 +79,7 @@ class _Session:
     def _encoder(self) -> LoadedEncoder:
         return loaded(self.ref, self.options.seed)
 
-    def _compute(self, task: Task, name: str, known: _Known) -> None:
+    def _compute(self, task: Task, name: str, known: Known) -> None:
         from benchmark.splits import task_kind
 
         encoder = self._encoder()
@@ -276,58 +172,6 @@ def loaded(ref: EncoderRef, seed: int) -> LoadedEncoder:
         input_options=dict(ref.input_options),
         seed=seed,
     )
-
-
-def encoder_recipe(ref: EncoderRef, seed: int) -> str | None:
-    """A hash that fixes an encoder of the catalog without loading it; None where only its loaded
-    weights can tell."""
-    from benchmark.identity import module_digest
-
-    card = encoder_cards().get(ref.name)
-    if card is None or card.kind not in ("features", "control") or ref.checkpoint:
-        return None
-    facts = json.dumps([card.target, card.options, ref.init, ref.input_options], sort_keys=True)
-    drawn = "" if card.kind == "features" else f" seed {seed}"
-    return module_digest(card.target.partition(":")[0], facts + drawn)
-
-
-def result_identity(task: Task, name: str, encoder: str, options: RunOptions) -> str:
-    """Hash of everything that a score depends on."""
-    card = task.card
-    facts = {
-        "encoder": encoder,
-        "task": [
-            card.name,
-            card.version,
-            card.metric,
-            card.target.model_dump(mode="json"),
-            card.towers,
-        ],
-        "data": data_identity(task),
-        "protocol": [name, protocol(name).version, scoring_code()],
-        "run": [options.seed, options.precision, options.device.partition(":")[0]],
-    }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
-
-
-@cache
-def protocol_targets(name: str) -> tuple[str, ...]:
-    return tuple(protocol(name).targets)
-
-
-@cache
-def scoring_code() -> str:
-    """Hash of the code, ours and the libraries', that turns embeddings into scores."""
-    here = Path(__file__).parent
-    files = [*here.glob("protocols/*.py"), *here.glob("probe/*.py")]
-    files += [
-        here / name for name in ("metrics.py", "bootstrap.py", "splits.py", "embed.py", "inputs.py")
-    ]
-    versions = [metadata.version(name) for name in ("numpy", "scipy", "scikit-learn", "torch")]
-    digest = hashlib.sha256(" ".join(versions).encode())
-    for path in sorted(files):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def _result(

@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from benchmark.catalog import encoder_cards
 from benchmark.errors import SslBenchError
+from benchmark.events import RunOptions
 from benchmark.execute import default_workers, execute
 from benchmark.modalities import MODALITIES
 from benchmark.plan import (
@@ -26,7 +27,6 @@ from benchmark.plan import (
     select_tasks,
 )
 from benchmark.progress import Tally, display
-from benchmark.run import RunOptions
 from benchmark.task import TaskCard
 
 

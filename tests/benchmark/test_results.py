@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from benchmark.errors import SslBenchError
+from benchmark.events import Event, RunOptions
 from benchmark.plan import EncoderRef, Unit
 from benchmark.report.page import write_page
 from benchmark.report.summary import normalised_score, summarise
 from benchmark.results import Result, read_result, read_run, write_result
-from benchmark.run import Event, RunOptions, run_unit
+from benchmark.run import run_unit
 
 
 @pytest.fixture(scope="module")

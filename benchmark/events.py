@@ -1,0 +1,40 @@
+"""How a run is done, and what it tells while it is carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.results import Result
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run is done."""
+
+    out: Path
+    data_dir: Path | None = None
+    device: str = "cpu"
+    precision: str = "float32"
+    batch_size: int = 32
+    seed: int = 0
+    fresh: bool = False
+
+
+@dataclass(frozen=True)
+class Event:
+    """What is told while a plan is carried out: `phase` is prepare, prepared, embed, score, result,
+    skip, failure or notice."""
+
+    phase: str
+    encoder: str
+    task: str
+    detail: str = ""
+    done: int = 0
+    total: int = 0
+    result: Result | None = None
+    reused: bool = False
+
+
+Tell = Callable[[Event], None]
