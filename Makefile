@@ -11,7 +11,7 @@ eval: $(STAMP)  ## score every baseline on the starter suite
 	$(BIN)/ssl-bench eval --model all --suite starter
 
 test: $(STAMP)  ## the default tests: no network, a few minutes
-	$(BIN)/python -m pytest -n $(CORES)
+	$(BIN)/python -m pytest -n $(CORES) --dist worksteal
 
 bench: $(STAMP)  ## speed: the probe against scikit-learn, the engine against a bare loop
 	$(BIN)/python tests/bench/probe.py --quick

@@ -122,6 +122,14 @@ def check_encoder(encoder: LoadedEncoder, device: str = "cpu") -> Iterator[Findi
         if not torch.equal(torch.nan_to_num(tensor), torch.nan_to_num(given[name])):
             detail = f"forward changes its argument `{name}` in place: copy it"
             yield Finding("input", False, detail)
+    if len(first) > 1 and not np.ptp(first, axis=0).any():
+        yield Finding("constant", False, "forward gives the same embedding for different inputs")
+    alone = encoder.spec.collate([windows[-1]])
+    width = forward(encoder, alone, "clip", options)["values"].shape[-1]
+    if width != first.shape[-1]:
+        detail = f"the embedding has {first.shape[-1]} dimensions in one batch, {width} in another"
+        yield Finding("width", False, f"{detail}: D must not depend on the input")
+        return
     yield from _consistency(encoder, windows, batch, first, options)
     yield from _outputs(encoder, windows, options)
 

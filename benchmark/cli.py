@@ -45,7 +45,8 @@ Checkpoint = Annotated[Path | None, typer.Option(help="weights in place of the e
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ... or auto")]
 Modality = Annotated[str | None, typer.Option(help="for hf:, timm: and onnx: encoders")]
 Input = Annotated[
-    str | None, typer.Option(help="input options as JSON, such as '{\"sample_rate\": 16000}'")
+    str | None,
+    typer.Option("--input", help="input options as JSON, such as '{\"sample_rate\": 16000}'"),
 ]
 
 
@@ -78,9 +79,7 @@ def evaluate(
     checkpoint: Checkpoint = None,
     init: Init = None,
     modality: Modality = None,
-    input_options: Annotated[
-        str | None, typer.Option("--input", help="input options as JSON")
-    ] = None,
+    input_options: Input = None,
     resume: Annotated[
         bool, typer.Option("--resume/--fresh", help="reuse what is known, or compute all anew")
     ] = True,

@@ -7,12 +7,15 @@ thread prepares the next batches while the encoder works on this one.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,16 +87,26 @@ def embed_split(
         EncoderError: the encoder fails, or returns a wrong shape or NaN; names the sample.
         SslBenchError: the store's disk is full or unusable.
     """
-    key = EntryKey(encoder.digest, fingerprint, kind, options.precision, ",".join(towers))
+    key = EntryKey(
+        encoder.digest, fingerprint, kind, options.precision, ",".join(towers), engine_code()
+    )
     entry = store.entry(key, len(dataset), SHARD[kind], {"encoder": encoder.name, **(about or {})})
     missing = list(range(entry.shards)) if options.fresh else entry.missing()
     if missing or not entry.complete:
         with entry.exclusive():
             missing = list(range(entry.shards)) if options.fresh else entry.missing()
-            seconds = _compute(encoder, dataset, kind, entry, missing, towers, options, progress)
-            entry.finish(0.0 if options.fresh and not missing else seconds)
+            _compute(encoder, dataset, kind, entry, missing, towers, options, progress)
+            entry.finish()
     progress(len(dataset), len(dataset))
     return Embeddings(entry.read(), entry.seconds(), entry.count, len(missing))
+
+
+@cache
+def engine_code() -> str:
+    """Hash of the code between a stored example and a stored embedding."""
+    here = Path(__file__).parent
+    parts = [(here / name).read_bytes() for name in ("inputs.py", "embed.py", "prepare.py")]
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
 
 def _compute(
@@ -105,39 +118,41 @@ def _compute(
     towers: Sequence[str],
     options: EmbedOptions,
     progress: Progress,
-) -> float:
+) -> None:
     encoder.module.to(options.device)
-    begun = time.perf_counter()
     done = entry.count - sum(len(entry.span(index)) for index in missing)
     progress(done, entry.count)
     with ThreadPoolExecutor(1, "prepare") as pool:
-        ahead = [pool.submit(_pieces, encoder, dataset, entry.span(i), towers) for i in missing[:1]]
+        ahead = [
+            pool.submit(_pieces, encoder, dataset, entry.span(i), kind, towers) for i in missing[:1]
+        ]
         for position, index in enumerate(missing):
+            begun = time.perf_counter()
             pieces = ahead.pop().result()
             if position + 1 < len(missing):
                 following = entry.span(missing[position + 1])
-                ahead.append(pool.submit(_pieces, encoder, dataset, following, towers))
+                ahead.append(pool.submit(_pieces, encoder, dataset, following, kind, towers))
             size = len(entry.span(index))
             outputs = []
             for number, output in enumerate(embed_windows(encoder, pieces, kind, options), 1):
                 outputs.append(output)
                 if number % options.batch_size == 0:
                     progress(done + size * number // len(pieces), entry.count)
-            entry.write(index, _assemble(outputs, kind))
+            arrays = _assemble(encoder, outputs, kind)
+            entry.write(index, arrays, time.perf_counter() - begun)
             done += size
             progress(done, entry.count)
-    return time.perf_counter() - begun
 
 
 def _pieces(
-    encoder: LoadedEncoder, dataset: Dataset, span: range, towers: Sequence[str]
+    encoder: LoadedEncoder, dataset: Dataset, span: range, kind: Kind, towers: Sequence[str]
 ) -> list[Piece]:
     pieces: list[Piece] = []
     for index, row in zip(span, read_rows(dataset, span), strict=True):
         example = row["input"]
         if towers:
             example = {name: value for name, value in example.items() if name in towers}
-        windows = encoder.spec.windows(example)
+        windows = encoder.spec.windows(example, whole=kind == "frames")
         pieces += [Piece(index, order, window, row["id"]) for order, window in enumerate(windows)]
     return pieces
 
@@ -253,10 +268,7 @@ def _own(
     """One window's part of a batch: padding steps cut off, tokens averaged for clip level."""
     own = {name: value[row] for name, value in outputs.items()}
     values = own.get("values")
-    if values is not None and kind == "frames":
-        steps = max(1, round(piece.window.seconds * (encoder.frame_rate or 0.0)))
-        own["values"] = values[: min(steps, len(values))]
-    elif values is not None and kind == "clip" and values.ndim == 2:
+    if values is not None and kind == "clip" and values.ndim == 2:
         own["values"] = values[: _valid_tokens(len(values), piece.window, batch)].mean(0)
     for name, value in own.items():
         if not np.isfinite(value).all():
@@ -277,7 +289,25 @@ def _valid_tokens(tokens: int, window: Window, batch: dict[str, torch.Tensor]) -
     return max(1, min(tokens, -(-tokens * window.length // padded)))
 
 
-def _assemble(outputs: Sequence[tuple[Piece, dict[str, NDArray[Any]]]], kind: Kind) -> Arrays:
+def _on_time(members: Sequence[tuple[Piece, dict[str, NDArray[Any]]]], rate: float) -> NDArray[Any]:
+    """The frames of an example's windows, (T', D), each window on its own span of time.
+
+    Frame j of the whole is centred at (j + 0.5) / rate seconds: a window that gives too few frames
+    repeats its last one, so that what follows does not drift.
+    """
+    begun, parts = 0.0, []
+    for piece, output in members:
+        ended = begun + piece.window.seconds
+        steps = max(1, round(ended * rate) - round(begun * rate))
+        values = output["values"][:steps]
+        parts.append(np.pad(values, ((0, steps - len(values)), (0, 0)), mode="edge"))
+        begun = ended
+    return np.concatenate(parts)
+
+
+def _assemble(
+    encoder: LoadedEncoder, outputs: Sequence[tuple[Piece, dict[str, NDArray[Any]]]], kind: Kind
+) -> Arrays:
     """Join or average the windows of every example; examples in order."""
     ordered = sorted(outputs, key=lambda item: (item[0].example, item[0].order))
     rows: dict[str, list[NDArray[Any]]] = {}
@@ -287,7 +317,7 @@ def _assemble(outputs: Sequence[tuple[Piece, dict[str, NDArray[Any]]]], kind: Ki
         for name in members[0][1]:
             parts = [output[name] for _, output in members]
             merged = (
-                np.concatenate(parts)
+                _on_time(members, encoder.frame_rate or 1.0)
                 if kind == "frames"
                 else parts[0]
                 if len(parts) == 1

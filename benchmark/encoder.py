@@ -20,10 +20,11 @@ from typing import Any, Literal
 import torch
 
 from benchmark.catalog import EncoderCard, encoder_card, encoder_cards, import_target, nearest
-from benchmark.checkpoint import file_sha256, load_into
+from benchmark.checkpoint import load_into
 from benchmark.errors import EncoderError, SslBenchError
 from benchmark.identity import code_digest, weights_digest
 from benchmark.inputs import InputSpec, input_spec
+from benchmark.paths import file_sha256
 
 Kind = Literal["clip", "frames", "patches", "layers", "towers"]
 Weights = Literal["none", "random", "published", "checkpoint", "own"]
@@ -52,7 +53,13 @@ class LoadedEncoder:
 
     def offers(self, kind: Kind) -> bool:
         """Whether the encoder has this kind of output (tokens of forward may still give frames)."""
-        return kind == "clip" or callable(getattr(self.module, kind, None))
+        return kind == "clip" or has_method(self.module, kind)
+
+
+def has_method(module: torch.nn.Module, name: str) -> bool:
+    """Whether an encoder has an optional method; a submodule of that name is none."""
+    found = getattr(module, name, None)
+    return callable(found) and not isinstance(found, torch.nn.Module)
 
 
 def load_encoder(
@@ -82,16 +89,16 @@ def load_encoder(
         raise
     except ImportError as error:
         raise EncoderError(_missing_package(name, error)) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise EncoderError(f"encoder {name}: its construction fails: {_one_line(error)}") from error
     if checkpoint is not None:
         load_into(module, Path(checkpoint), name)
         weights = "checkpoint"
     module.eval().requires_grad_(False)
     spec = _spec(name, module, input_options)
-    digest = code_digest(
-        type(module), spec.model_dump_json() + json.dumps(card.options, sort_keys=True)
-    )
+    reference = name if card.kind == "adapter" else type(module).__qualname__
+    settings = [reference, spec.model_dump(mode="json"), card.options]
+    digest = code_digest(type(module), json.dumps(settings, sort_keys=True))
     return LoadedEncoder(
         name=display_name(card.name, init, checkpoint),
         module=module,
@@ -143,6 +150,8 @@ def _construct(
         return module, card, "published" if pretrained else "random"
     module = build(**card.options)
     if card.kind == "features":
+        if init == "random":
+            raise EncoderError(f"{name} has no weights to draw at random: leave --init out")
         return module, card, "none"
     if card.kind == "control" or init == "random":
         return module, card, "random"
@@ -169,7 +178,7 @@ def _from_file(path: Path, attribute: str | None) -> tuple[torch.nn.Module, Enco
         spec.loader.exec_module(module)
     except ImportError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise EncoderError(f"{path}: importing it fails: {_one_line(error)}") from error
     finally:
         sys.path.remove(str(path.resolve().parent))
@@ -238,7 +247,7 @@ def _frame_rate(name: str, module: torch.nn.Module) -> float | None:
         raise EncoderError(
             f"encoder {name}: `frame_rate` must be a positive number of Hz, not {rate!r}"
         )
-    if rate is None and callable(getattr(module, "frames", None)):
+    if rate is None and has_method(module, "frames"):
         raise EncoderError(
             f"encoder {name} has frames() but no `frame_rate` (Hz): set it on the class"
         )

@@ -18,6 +18,7 @@ class RunOptions:
     device: str = "cpu"
     precision: str = "float32"
     batch_size: int = 32
+    threads: int = 1  # per worker process
     seed: int = 0
     fresh: bool = False
 

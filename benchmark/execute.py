@@ -39,8 +39,7 @@ def execute(plan: Plan, options: RunOptions, tell: Tell, workers: int = 1) -> No
     """Run every unit of a plan; `tell` receives the events of all of them."""
     units = [rest for unit in plan.units if (rest := reuse(unit, options, tell)) is not None]
     if workers <= 1 or len(units) <= 1:
-        for unit in units:
-            run_unit(unit, options, tell)
+        _execute_here(units, options, tell)
         return
     _execute_in_processes(units, options, tell, min(workers, len(units)))
 
@@ -50,13 +49,24 @@ def default_workers(device: str) -> int:
     return 1 if device.startswith("cuda") else min(8, len(os.sched_getaffinity(0)))
 
 
+def _execute_here(units: list[Unit], options: RunOptions, tell: Tell) -> None:
+    if not units:
+        return
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(options.threads)
+    with threadpool_limits(limits=options.threads):
+        for unit in units:
+            run_unit(unit, options, tell)
+
+
 def _execute_in_processes(units: list[Unit], options: RunOptions, tell: Tell, workers: int) -> None:
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
-    threads = str(max(1, len(os.sched_getaffinity(0)) // workers))
     # inherited by the workers, before any numerical library is loaded there
     before = dict(os.environ)
-    os.environ |= dict.fromkeys(THREAD_VARIABLES, threads)
+    os.environ |= dict.fromkeys(THREAD_VARIABLES, str(options.threads))
     pool = ProcessPoolExecutor(workers, context, _begin_worker, (queue,))
     waiting: dict[Future[None], str] = {}
     try:

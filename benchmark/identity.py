@@ -6,6 +6,7 @@ import ast
 import hashlib
 import inspect
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import metadata
 from importlib.util import find_spec
@@ -17,10 +18,13 @@ if TYPE_CHECKING:
 
 
 def weights_digest(module: torch.nn.Module, salt: str = "") -> str:
-    """sha256 over every parameter and buffer (name, dtype, shape, bytes) and `salt`."""
+    """sha256 over every parameter and buffer (name, dtype, shape, bytes), the structure and plain
+    settings of every submodule, and `salt`."""
     import torch
 
     digest = hashlib.sha256(salt.encode())
+    for name, part in module.named_modules():
+        digest.update(f"{name} {type(part).__qualname__} {_settings(part)}".encode())
     for name, tensor in sorted(module.state_dict().items()):
         if not isinstance(tensor, torch.Tensor):
             continue
@@ -28,6 +32,23 @@ def weights_digest(module: torch.nn.Module, salt: str = "") -> str:
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(flat.view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _settings(part: torch.nn.Module) -> str:
+    """Attributes of a module that are no tensors: numbers, texts, arrays, configurations."""
+    own = {}
+    for name, value in sorted(vars(part).items()):
+        if name.startswith("_"):
+            continue
+        if isinstance(value, bool | int | float | str | tuple | list | dict | type(None)):
+            own[name] = repr(value)
+        elif hasattr(value, "to_json_string"):  # a configuration of transformers
+            own[name] = str(value.to_json_string())
+        elif hasattr(value, "tobytes"):  # a numpy array
+            own[name] = hashlib.sha256(value.tobytes()).hexdigest()
+        elif isinstance(value, Callable):  # type: ignore[arg-type]
+            own[name] = getattr(value, "__qualname__", type(value).__qualname__)
+    return repr(own)
 
 
 def code_digest(cls: type, salt: str = "") -> str:

@@ -57,8 +57,11 @@ class InputSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     modality: ClassVar[str]
 
-    def windows(self, example: Example) -> list[Window]:
-        """Resample, normalise and cut one stored example; at least one window."""
+    def windows(self, example: Example, whole: bool = False) -> list[Window]:
+        """Resample, normalise and cut one stored example; at least one window.
+
+        `whole` keeps a last piece of 2% of a window and more: frame-level tasks need every moment.
+        """
         raise NotImplementedError
 
     def collate(self, windows: Sequence[Window]) -> dict[str, torch.Tensor]:
@@ -110,7 +113,7 @@ class AudioInput(InputSpec):
     fixed: bool = Field(False, description="pad every window to exactly `seconds`")
     normalise: Literal["none", "zero-mean", "zero-mean-unit-variance"] = "none"
 
-    def windows(self, example: Example) -> list[Window]:
+    def windows(self, example: Example, whole: bool = False) -> list[Window]:
         wave = np.asarray(example["waveform"])
         scale = 1 / 32768 if wave.dtype == np.int16 else 1.0
         wave = wave.astype(np.float32) * np.float32(scale)
@@ -126,7 +129,7 @@ class AudioInput(InputSpec):
         size = None if self.seconds is None else round(self.seconds * self.sample_rate)
         return [
             Window({"waveform": wave[a:b]}, b - a, (b - a) / self.sample_rate)
-            for a, b in cut(len(wave), size)
+            for a, b in cut(len(wave), size, 0.02 if whole else 0.5)
         ]
 
     def collate(self, windows: Sequence[Window]) -> dict[str, torch.Tensor]:
@@ -145,7 +148,7 @@ class PointCloudInput(InputSpec):
     points: int = Field(1024, gt=0, description="the first N points; fewer are repeated cyclically")
     normalise: Literal["none", "unit-sphere"] = "unit-sphere"
 
-    def windows(self, example: Example) -> list[Window]:
+    def windows(self, example: Example, whole: bool = False) -> list[Window]:
         points = np.asarray(example["points"], np.float32)[:, :3]
         points = points[np.arange(self.points) % len(points)]
         if self.normalise == "unit-sphere":
@@ -174,7 +177,7 @@ class EcgInput(InputSpec):
     band: tuple[float, float] | None = Field(None, description="Butterworth band-pass in Hz")
     normalise: Literal["none", "zscore", "lead-zscore", "minmax"] = "none"
 
-    def windows(self, example: Example) -> list[Window]:
+    def windows(self, example: Example, whole: bool = False) -> list[Window]:
         signal = np.asarray(example["signal"], np.float32)
         row = {str(name).upper(): i for i, name in enumerate(example["leads"])}
         picked = np.zeros((len(self.leads), signal.shape[1]), np.float32)
@@ -183,7 +186,7 @@ class EcgInput(InputSpec):
                 picked[i] = signal[row[name.upper()]]
         signal = self._resample(picked, float(example["sample_rate"]))
         size = None if self.seconds is None else round(self.seconds * self.sample_rate)
-        spans = cut(signal.shape[1], size)
+        spans = cut(signal.shape[1], size, 0.02 if whole else 0.5)
         return [
             Window({"signal": self._normalise(signal[:, a:b])}, b - a, (b - a) / self.sample_rate)
             for a, b in spans
@@ -259,7 +262,7 @@ class EchoInput(InputSpec):
     std: tuple[float, ...] = (1.0,)
     fixed: bool = False
 
-    def windows(self, example: Example) -> list[Window]:
+    def windows(self, example: Example, whole: bool = False) -> list[Window]:
         video = np.asarray(example["video"])
         rate = float(example.get("fps") or 0.0)
         if self.fps and rate and len(video) > 1:
@@ -268,7 +271,7 @@ class EchoInput(InputSpec):
             rate = self.fps
         video, rate = video[:: self.stride], rate / self.stride
         out = []
-        for a, b in cut(len(video), self.frames):
+        for a, b in cut(len(video), self.frames, 0.02 if whole else 0.5):
             piece = self._pixels(video[a:b])
             if self.fixed and self.frames and b - a < self.frames:
                 last = np.repeat(piece[-1:], self.frames - (b - a), axis=0)
@@ -300,7 +303,7 @@ class ImageInput(InputSpec):
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
-    def windows(self, example: Example) -> list[Window]:
+    def windows(self, example: Example, whole: bool = False) -> list[Window]:
         pixels = np.moveaxis(np.asarray(example["image"]).astype(np.float32) / 255, -1, 0)[None]
         image = _standardise(_resize(pixels, (self.size, self.size)), self.mean, self.std)[0]
         return [Window({"image": image}, 1)]
@@ -327,7 +330,7 @@ class AstronomyInput(InputSpec):
     max_observations: int | None = Field(None, gt=0, description="the first L observations")
     spectrum_points: int | None = Field(None, gt=0, description="linear resampling to W points")
 
-    def windows(self, example: Example) -> list[Window]:
+    def windows(self, example: Example, whole: bool = False) -> list[Window]:
         arrays: dict[str, Array] = {}
         length = 1
         if "photometry" in self.towers and example.get("photometry") is not None:

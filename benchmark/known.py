@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from benchmark.catalog import encoder_cards, load_task
 from benchmark.errors import SslBenchError
 from benchmark.events import Event, RunOptions, Tell
-from benchmark.paths import cache_root
+from benchmark.paths import cache_root, explained
 from benchmark.plan import EncoderRef, Unit
 from benchmark.prepare import data_identity, prepared_folder
 from benchmark.protocols import protocol
@@ -24,6 +25,7 @@ from benchmark.results import read_result, write_result
 if TYPE_CHECKING:
     from benchmark.task import Task
 
+NOT_SCORED = ("prose", "suites", "protocols", "reference_scores", "size", "homepage", "citation")
 log = logging.getLogger("ssl_bench")
 
 
@@ -56,7 +58,7 @@ class Known:
     pass_on: Tell
 
     def path(self, name: str, suffix: str) -> Path:
-        identity = result_identity(self.task, name, self.encoder, self.options)
+        identity = result_identity(self.task, name, self.ref, self.encoder, self.options)
         return cache_root() / "results" / f"{identity}.{suffix}"
 
     def tell(self, name: str) -> bool:
@@ -68,7 +70,7 @@ class Known:
         if self.options.fresh:
             return False
         reason, path = self.path(name, "skip"), self.path(name, "json")
-        if reason.is_file():
+        if reason.is_file() and reason.stat().st_size:
             self.skip(name, reason.read_text())
             return True
         if not path.is_file():
@@ -87,8 +89,11 @@ class Known:
 
     def keep_skip(self, name: str, reason: str) -> None:
         path = self.path(name, "skip")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(reason)
+        with explained(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            scratch = path.with_suffix(f".{os.getpid()}")
+            scratch.write_text(reason)
+            os.replace(scratch, path)
         self.skip(name, reason)
 
 
@@ -105,21 +110,22 @@ def encoder_recipe(ref: EncoderRef, seed: int) -> str | None:
     return module_digest(card.target.partition(":")[0], facts + drawn)
 
 
-def result_identity(task: Task, name: str, encoder: str, options: RunOptions) -> str:
+def result_identity(
+    task: Task, name: str, ref: EncoderRef, encoder: str, options: RunOptions
+) -> str:
     """Hash of everything that a score depends on."""
     card = task.card
     facts = {
-        "encoder": encoder,
-        "task": [
-            card.name,
-            card.version,
-            card.metric,
-            card.target.model_dump(mode="json"),
-            card.towers,
-        ],
+        "encoder": [ref.name, ref.init, ref.checkpoint and Path(ref.checkpoint).stem, encoder],
+        "task": card.model_dump(mode="json", exclude=set(NOT_SCORED)),
         "data": data_identity(task),
         "protocol": [name, protocol(name).version, scoring_code()],
-        "run": [options.seed, options.precision, options.device.partition(":")[0]],
+        "run": [
+            options.seed,
+            options.precision,
+            options.device.partition(":")[0],
+            options.threads,
+        ],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -133,10 +139,8 @@ def protocol_targets(name: str) -> tuple[str, ...]:
 def scoring_code() -> str:
     """Hash of the code, ours and the libraries', that turns embeddings into scores."""
     here = Path(__file__).parent
-    files = [*here.glob("protocols/*.py"), *here.glob("probe/*.py")]
-    files += [
-        here / name for name in ("metrics.py", "bootstrap.py", "splits.py", "embed.py", "inputs.py")
-    ]
+    files = [*here.glob("*.py"), *here.glob("protocols/*.py"), *here.glob("probe/*.py")]
+    files = [path for path in files if path.name not in ("cli.py", "progress.py")]
     versions = [metadata.version(name) for name in ("numpy", "scipy", "scikit-learn", "torch")]
     digest = hashlib.sha256(" ".join(versions).encode())
     for path in sorted(files):

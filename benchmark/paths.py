@@ -1,7 +1,14 @@
-"""Where things are kept on the user's machine."""
+"""Where things are kept on the user's machine, and what can be wrong with those places."""
 
+import errno
+import hashlib
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from benchmark.errors import SslBenchError
 
 
 def cache_root() -> Path:
@@ -17,3 +24,40 @@ def cache_root() -> Path:
 def store_root() -> Path:
     """The embedding store."""
     return cache_root() / "embeddings"
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def explained(place: Path) -> Iterator[None]:
+    """Turn what the system says of a full or unusable disk into one clear error.
+
+    Raises:
+        SslBenchError: what is wrong with `place`, and the remedy.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise SslBenchError(_storage_problem(place, error)) from error
+    except Exception as error:  # safetensors and Arrow wrap the system's error in their own
+        if "os error 28" not in str(error).lower() and "no space" not in str(error).lower():
+            raise
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise SslBenchError(_storage_problem(place, full)) from error
+
+
+def _storage_problem(place: Path, error: OSError) -> str:
+    kept = "what was finished is kept, so the same command goes on from there"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        free = ""
+        with suppress(OSError):
+            free = f" ({shutil.disk_usage(place).free >> 20} MiB free)"
+        return (
+            f"the disk of {place} is full{free}: free some space (`ssl-bench cache prune`) or set "
+            f"SSL_BENCH_CACHE to another disk; {kept}"
+        )
+    return f"{place} cannot be used: {error.strerror or error}; set SSL_BENCH_CACHE; {kept}"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from benchmark.catalog import encoder_cards, nearest, task_card, task_cards
 from benchmark.errors import SslBenchError
 from benchmark.modalities import MODALITIES
-from benchmark.protocols import PROTOCOLS
+from benchmark.protocols import PROTOCOLS, protocol
 from benchmark.task import TaskCard
 
 
@@ -22,7 +22,7 @@ class EncoderRef:
     modality: str
     checkpoint: Path | None = None
     init: Literal["random"] | None = None
-    input_options: tuple[tuple[str, Any], ...] = ()
+    input_options: str = "{}"  # JSON
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,13 @@ def make_plan(
     return plan
 
 
-def needs_disk(tasks: Sequence[str]) -> list[str]:
-    """Those of the tasks whose data the user has to provide."""
-    return [name for name in tasks if task_card(name).access != "embedded"]
+def plan_cells(plan: Plan) -> list[tuple[str, str, str]]:
+    """(modality, task, protocol) of everything in a plan that can be scored."""
+    cells = {
+        (unit.encoder.modality, task, name)
+        for unit in plan.units
+        for task, protocols in unit.jobs
+        for name in protocols
+        if task_card(task).target.kind in protocol(name).targets
+    }
+    return sorted(cells)

@@ -11,11 +11,13 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,14 +26,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from benchmark.errors import DatasetError
-from benchmark.paths import cache_root
+from benchmark.paths import cache_root, explained, file_sha256
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
     from benchmark.task import Task
 
-FORMAT = 1  # of the prepared files
+log = logging.getLogger("ssl_bench")
+FORMAT = 2  # of the prepared files
 BATCH_BYTES = 32 << 20  # rows are buffered up to this size
 
 
@@ -180,30 +183,58 @@ def _write_split(task: Task, split: str, path: Path, ids: set[str]) -> dict[str,
         if writer is None:
             raise DatasetError(f"{task.source}: the split {split!r} is empty")
         writer.close()
-    columns = {name: column.hexdigest() for name, column in sorted(labels.items())}
-    return {"examples": count, "fingerprint": digest.hexdigest(), "labels": columns}
+    return {
+        "examples": count,
+        "fingerprint": digest.hexdigest(),
+        "labels": {name: column.hexdigest() for name, column in sorted(labels.items())},
+        "sha256": file_sha256(path),
+    }
 
 
 def prepare(task: Task) -> Path:
-    """Write the prepared copy unless it is there; safe against kills and concurrent runs."""
+    """Write the prepared copy unless it is there whole; safe against kills and concurrent runs.
+
+    Raises:
+        DatasetError: the dataset is missing or damaged.
+        SslBenchError: the cache folder is full or unusable.
+    """
     folder = prepared_folder(task)
-    if (folder / "prepared.json").is_file():
+    if _record_in(folder) is not None:
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-    try:
-        ids: set[str] = set()
-        splits = {
-            split: _write_split(task, split, scratch / f"{split}.arrow", ids)
-            for split in task.splits
-        }
-        record = {"source": task.source, "format": FORMAT, "splits": splits}
-        (scratch / "prepared.json").write_text(json.dumps(record, indent=1))
-        with suppress(OSError):  # another process was first: its copy is the same
-            os.rename(scratch, folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with explained(folder.parent):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+        try:
+            ids: set[str] = set()
+            splits = {
+                split: _write_split(task, split, scratch / f"{split}.arrow", ids)
+                for split in task.splits
+            }
+            record = {"source": task.source, "format": FORMAT, "splits": splits}
+            (scratch / "prepared.json").write_text(json.dumps(record, indent=1))
+            if folder.exists() and _record_in(folder) is None:
+                log.warning("the prepared copy %s is damaged; it is prepared again", folder)
+                shutil.rmtree(folder)
+            try:
+                os.rename(scratch, folder)
+            except OSError:
+                if _record_in(folder) is None:  # else another process was first: the same copy
+                    raise
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
     return folder
+
+
+def _record_in(folder: Path) -> dict[str, Any] | None:
+    """The record of a prepared copy; None where there is none, or a damaged one."""
+    try:
+        record: dict[str, Any] = json.loads((folder / "prepared.json").read_text())
+        whole = all(
+            {"fingerprint", "labels", "sha256"} <= s.keys() for s in record["splits"].values()
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return record if whole else None
 
 
 def fingerprints(task: Task) -> dict[str, str]:
@@ -223,15 +254,33 @@ def data_identity(task: Task) -> dict[str, str]:
 
 
 def _record(task: Task) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads((prepare(task) / "prepared.json").read_text())
+    record = _record_in(prepare(task))
+    if record is None:
+        raise DatasetError(f"{task.source}: its prepared copy vanished; run the command again")
     return record
 
 
+@cache
+def _is_whole(path: Path, sha256: str, changed: int) -> bool:
+    """Whether a prepared file has its checksum; asked once per process and state of the file."""
+    return file_sha256(path) == sha256
+
+
 def open_source(task: Task, split: str) -> Dataset:
-    """One split of the task's source, memory-mapped: every row, every label column."""
+    """One split of the task's source, memory-mapped: every row, every label column.
+
+    The file's checksum is verified; a damaged copy is prepared again.
+    """
     import datasets
 
-    return datasets.Dataset.from_file(str(prepare(task) / f"{split}.arrow"))
+    stated = _record(task)["splits"][split]["sha256"]
+    folder = prepared_folder(task)
+    path = folder / f"{split}.arrow"
+    if not path.is_file() or not _is_whole(path, stated, path.stat().st_mtime_ns):
+        log.warning("the prepared file %s is damaged; it is prepared again", path)
+        (folder / "prepared.json").unlink(missing_ok=True)
+        prepare(task)
+    return datasets.Dataset.from_file(str(path))
 
 
 def labelled_rows(task: Task, split: str, data: Dataset) -> NDArray[np.intp]:

@@ -38,7 +38,7 @@ def revision() -> str | None:
 
 
 @cache
-def environment(device: str, precision: str) -> Environment:
+def environment(device: str, precision: str, threads: int, batch_size: int) -> Environment:
     """The environment block of a result file."""
     packages = {}
     for name in PACKAGES:
@@ -49,6 +49,8 @@ def environment(device: str, precision: str) -> Environment:
     return Environment(
         device=_device_name(device),
         precision=precision,
+        threads=threads,
+        batch_size=batch_size,
         python=platform.python_version(),
         platform=f"{sys.platform}-{platform.machine()}",
         packages=packages,

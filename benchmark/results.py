@@ -6,6 +6,7 @@ import base64
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -76,6 +77,8 @@ class Environment(_Strict):
 
     device: str
     precision: str
+    threads: int  # per worker process; sums are in another order with another number
+    batch_size: int
     python: str
     platform: str
     packages: dict[str, str]
@@ -137,14 +140,15 @@ def pack(replicates: NDArray[Any]) -> str:
 
 def write_result(result: Result, folder: Path, name: str | None = None) -> Path:
     """Write one result file atomically; returns its path."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / (name or result.file_name)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         scratch.write_text(json.dumps(result.model_dump(mode="json"), indent=1, allow_nan=False))
         os.replace(scratch, path)
     except OSError as error:
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):
+            scratch.unlink()
         raise SslBenchError(
             f"cannot write {path}: {error.strerror}; free the disk or choose another --out"
         ) from error
@@ -185,6 +189,31 @@ def read_run(path: Path) -> list[Result]:
             f"{path} holds no results: give a run's folder, as `ssl-bench eval --out` wrote it"
         )
     return [read_result(file) for file in files]
+
+
+def write_cells(folder: Path, cells: Iterable[tuple[str, str, str]]) -> None:
+    """Note in `run.json` which (modality, task, protocol) a run is made of, beside those it had:
+    an encoder that lacks one of them is incomplete."""
+    known = sorted({*read_cells(folder), *cells})
+    path = folder / "run.json"
+    scratch = path.with_name(f".run.json.{os.getpid()}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        scratch.write_text(json.dumps({"schema_version": SCHEMA_VERSION, "cells": known}, indent=1))
+        os.replace(scratch, path)
+    except OSError as error:
+        raise SslBenchError(
+            f"cannot write {path}: {error.strerror}; free the disk or choose another --out"
+        ) from error
+
+
+def read_cells(folder: Path) -> list[tuple[str, str, str]]:
+    """What `write_cells` noted; empty where there is nothing readable."""
+    try:
+        cells = json.loads((folder / "run.json").read_text())["cells"]
+        return [(str(a), str(b), str(c)) for a, b, c in cells]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def by_cell(results: Iterable[Result]) -> dict[tuple[str, str], dict[str, Result]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -49,11 +51,14 @@ def run_unit(unit: Unit, options: RunOptions, tell: Tell) -> None:
         except ImportError as error:
             package = (error.name or "").partition(".")[0]
             remedy = f"pip install {package}" if package else "install what it names"
-            tell(
-                Event(
-                    "failure", unit.encoder.name, task, f"a package is missing ({error}): {remedy}"
-                )
-            )
+            detail = f"a package is missing ({error}): {remedy}"
+            tell(Event("failure", unit.encoder.name, task, detail))
+        except Exception as error:
+            if os.environ.get("SSL_BENCH_DEBUG"):
+                raise
+            text = f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
+            detail = f"{text} (SSL_BENCH_DEBUG=1 shows where)"
+            tell(Event("failure", unit.encoder.name, task, detail))
 
 
 class _Session:
@@ -83,7 +88,7 @@ class _Session:
         from benchmark.splits import task_kind
 
         encoder = self._encoder()
-        kind, reason = task_kind(task.card.target.kind, name, encoder)
+        kind, reason = task_kind(task.card, name, encoder)
         if kind is None:
             known.keep_skip(name, reason)
             return
@@ -169,7 +174,7 @@ def loaded(ref: EncoderRef, seed: int) -> LoadedEncoder:
         checkpoint=ref.checkpoint,
         init=ref.init,
         modality=ref.modality or None,
-        input_options=dict(ref.input_options),
+        input_options=json.loads(ref.input_options),
         seed=seed,
     )
 
@@ -227,7 +232,9 @@ def _result(
         counts=scores.counts,
         seed=options.seed,
         replicates=pack(scores.replicates),
-        environment=environment(options.device, options.precision),
+        environment=environment(
+            options.device, options.precision, options.threads, options.batch_size
+        ),
         cost=Cost(
             **cost,
             peak_memory_mib=peak_memory_mib(options.device),

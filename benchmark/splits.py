@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
     from benchmark.encoder import Kind, LoadedEncoder
     from benchmark.store import Arrays
-    from benchmark.task import Task
+    from benchmark.task import Task, TaskCard
 
 
-def task_kind(target: str, protocol: str, encoder: LoadedEncoder) -> tuple[Kind | None, str]:
+def task_kind(card: TaskCard, protocol: str, encoder: LoadedEncoder) -> tuple[Kind | None, str]:
     """Which output of the encoder a protocol needs for a kind of target, or why there is none."""
+    target = card.target.kind
+    taken = getattr(encoder.spec, "towers", None)
+    if card.towers and taken is not None and not set(card.towers) & set(taken):
+        return None, f"the encoder takes {', '.join(taken)}; the task has {', '.join(card.towers)}"
     if target == "frames":
         if encoder.frame_rate is None:
             return None, "the encoder gives no frames (frames() and frame_rate)"

@@ -8,12 +8,10 @@ whole shards only; a damaged shard or manifest is detected when read, and just t
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import logging
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -25,8 +23,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from benchmark.checkpoint import file_sha256
-from benchmark.errors import SslBenchError
+from benchmark.paths import explained, file_sha256
 
 log = logging.getLogger("ssl_bench")
 Arrays = dict[str, NDArray[Any]]
@@ -42,6 +39,7 @@ class EntryKey:
     kind: str  # clip, frames, patches, layers, towers
     precision: str
     towers: str = ""  # astronomy: the inputs the task offers
+    engine: str = ""  # hash of the code that cuts windows and assembles embeddings
     format: int = FORMAT
 
     def digest(self) -> str:
@@ -74,32 +72,6 @@ def _replacing(path: Path) -> Iterator[Path]:
         raise
 
 
-@contextmanager
-def _explained(root: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise SslBenchError(_storage_problem(root, error)) from error
-    except Exception as error:  # safetensors wraps the system's error in its own
-        if "os error 28" not in str(error).lower() and "no space" not in str(error).lower():
-            raise
-        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        raise SslBenchError(_storage_problem(root, full)) from error
-
-
-def _storage_problem(root: Path, error: OSError) -> str:
-    kept = "finished shards are kept, so the same command goes on from there"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        free = ""
-        with suppress(OSError):
-            free = f" ({shutil.disk_usage(root).free >> 20} MiB free)"
-        return (
-            f"the disk of the embedding store {root} is full{free}: free some space "
-            f"(`ssl-bench cache prune`) or set SSL_BENCH_CACHE to another disk; {kept}"
-        )
-    return f"the embedding store {root} cannot be used: {error}; {kept}"
-
-
 class Entry:
     """The shards of one (encoder, split, kind): `count` examples, `size` to a shard."""
 
@@ -127,7 +99,7 @@ class Entry:
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """One writer at a time; a second process waits and then finds the work done."""
-        with _explained(self.folder):
+        with explained(self.folder):
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             try:
                 self._lock.acquire(timeout=0.2)
@@ -193,41 +165,44 @@ class Entry:
             return False
         return stated == _checksum(arrays, self.name, index)
 
-    def write(self, index: int, arrays: Arrays) -> None:
-        """Store one shard atomically.
+    def write(self, index: int, arrays: Arrays, seconds: float = 0.0) -> None:
+        """Store one shard, which took `seconds` to compute, atomically.
 
         Raises:
             SslBenchError: the disk is full or not writable; what was stored before is kept.
         """
         from safetensors.numpy import save_file
 
-        with _explained(self.folder):
+        with explained(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
             with _replacing(self.path(index)) as scratch:
-                save_file(arrays, scratch, {"sha256": _checksum(arrays, self.name, index)})
+                facts = {"sha256": _checksum(arrays, self.name, index), "seconds": f"{seconds:.4f}"}
+                save_file(arrays, scratch, facts)
             self._verified[index] = file_sha256(self.path(index))
 
-    def finish(self, seconds: float) -> None:
-        """Write the manifest: the entry is complete. `seconds` is what embedding took in all."""
+    def finish(self) -> None:
+        """Write the manifest: the entry is complete."""
         record = {
             "format": FORMAT,
             "key": asdict(self.key),
             "about": self.about,
             "count": self.count,
             "size": self.size,
-            "seconds": round(seconds + self.seconds(), 4),
             "shards": {str(index): self._verified[index] for index in range(self.shards)},
         }
-        with _explained(self.folder), _replacing(self.folder / "manifest.json") as scratch:
+        with explained(self.folder), _replacing(self.folder / "manifest.json") as scratch:
             scratch.write_text(json.dumps(record, indent=1))
 
     def seconds(self) -> float:
-        """What embedding took when it was computed; 0 when the entry is not complete."""
-        try:
-            return float(json.loads((self.folder / "manifest.json").read_text())["seconds"])
-        except (OSError, ValueError, KeyError):
-            return 0.0
+        """What computing the shards took, whenever that was."""
+        from safetensors import safe_open
+
+        total = 0.0
+        for index in range(self.shards):
+            with safe_open(self.path(index), framework="numpy") as file:
+                total += float((file.metadata() or {}).get("seconds", 0.0))
+        return round(total, 4)
 
     @property
     def complete(self) -> bool:

@@ -34,7 +34,7 @@ def run(command: str, folder: Path, **environment: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "benchmark.cli", *words[1:]],
         cwd=folder,
-        env={**os.environ, **environment},
+        env={**os.environ, "PYTHONPATH": "", **environment},  # without the tests' plug-in
         capture_output=True,
         text=True,
     )
@@ -82,16 +82,16 @@ def test_the_dataset_example_works_as_it_stands(tmp_path: Path) -> None:
     audio = tmp_path / "data/beeps/audio"
     audio.mkdir(parents=True)
     rows = ["file,label,speaker,split"]
-    for index in range(60):
+    for index in range(64):
         rng = np.random.default_rng(index)
         label = ("low", "high")[index % 2]
         pitch = {"low": 300, "high": 900}[label] + rng.normal(0, 20)
         wave = np.sin(np.arange(4000) * 2 * np.pi * pitch / 8000) + rng.normal(0, 0.3, 4000)
         soundfile.write(audio / f"{index}.wav", 0.2 * wave, 8000)
-        split = ("train", "train", "validation", "test")[index // 15]
+        split = ("train", "train", "validation", "test")[index // 16]
         rows.append(f"{index}.wav,{label},s{index // 2},{split}")
     (audio.parent / "meta.csv").write_text("\n".join(rows))
-    path = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
+    path = str(tmp_path)
     commands = [command for command in COMMANDS if "beeps" in command]
     assert len(commands) == 2
     for command in commands:

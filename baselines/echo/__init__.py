@@ -31,6 +31,7 @@ ENCODERS: list[EncoderCard] = [
         ),
         dimension=256,
         paper="https://arxiv.org/abs/2203.12602",
+        parameters=429_440,
         licence="Apache-2.0",
     ),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,10 +24,12 @@ from benchmark.plan import (
     Skip,
     catalog_refs,
     make_plan,
+    plan_cells,
     select_protocols,
     select_tasks,
 )
 from benchmark.progress import Tally, display
+from benchmark.results import write_cells
 from benchmark.task import TaskCard
 
 
@@ -63,6 +66,7 @@ def run_eval(request: EvalRequest) -> None:
     if not plan.units:
         raise SslBenchError(_nothing_to_do(references, cards))
     out = request.out or Path("runs") / (request.suite or "-".join(request.tasks)[:60])
+    workers = request.workers or default_workers(device)
     options = RunOptions(
         out=out,
         data_dir=request.data_dir,
@@ -71,11 +75,13 @@ def run_eval(request: EvalRequest) -> None:
         batch_size=request.batch_size,
         seed=request.seed,
         fresh=request.fresh,
+        threads=max(1, len(os.sched_getaffinity(0)) // workers),
     )
+    write_cells(out, plan_cells(plan))
     console = Console(stderr=True)
     with display(console, len(plan)) as shown:
         try:
-            execute(plan, options, shown, request.workers or default_workers(device))
+            execute(plan, options, shown, workers)
         except KeyboardInterrupt:
             done = len(shown.tally.results)
             console.print(
@@ -100,12 +106,16 @@ def choose_device(device: str, precision: str) -> tuple[str, str]:
         import importlib.util
 
         device = "cpu"
-        if Path("/proc/driver/nvidia").exists() and importlib.util.find_spec("torch"):
+        gpu = any(Path(place).exists() for place in ("/dev/nvidiactl", "/dev/dxg"))
+        if gpu and importlib.util.find_spec("torch"):
             import torch
 
             device = "cuda" if torch.cuda.is_available() else "cpu"
     elif device != "cpu":
         import torch
+
+        if device.partition(":")[0] not in ("cuda", "mps", "xpu"):
+            raise SslBenchError(f"--device {device!r} is not one of cpu, cuda, cuda:1, ..., auto")
 
         try:
             torch.empty(1, device=device)
@@ -150,7 +160,7 @@ def _reference(name: str, request: EvalRequest) -> EncoderRef:
         modality or "",
         request.checkpoint,
         request.init,
-        tuple(sorted(request.input_options.items())),
+        json.dumps(request.input_options, sort_keys=True),
     )
     if modality is None or card is None:
         from benchmark.run import loaded
@@ -182,9 +192,9 @@ def _tell(tally: Tally, plan: Plan, out: Path, request: EvalRequest, console: Co
         screen = Console()
         wide = screen if screen.is_terminal else Console(width=200)
         wide.print(results_table(results))
-        wide.print(overall_table(summarise(results)))
-    one_encoder = len({skip.encoder for skip in plan.skipped}) == 1
-    _tell_skips([*(plan.skipped if one_encoder else []), *tally.skipped], console)
+        wide.print(overall_table(summarise(results, plan_cells(plan))))
+    planned = plan.skipped if "all" not in request.models else []
+    _tell_skips([*planned, *tally.skipped], console)
     for failure in tally.failures:
         console.print(
             f"[red]failed[/] {escape(failure.encoder)} on {failure.task}: {escape(failure.reason)}",

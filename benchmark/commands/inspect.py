@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmark.errors import SslBenchError
-from benchmark.results import Result, by_cell, read_run
+from benchmark.results import Result, by_cell, read_cells, read_run
 
 
 def check_command(
@@ -163,11 +163,19 @@ def report_command(runs: list[Path], out: Path | None, title: str) -> None:
     from benchmark.report.page import write_page
 
     results: dict[str, Result] = {}
+    expected: list[tuple[str, str, str]] = []
     for run in runs:
+        expected += read_cells(run)
         for result in read_run(run):
-            results[result.file_name] = result
+            known = results.setdefault(result.file_name, result)
+            if known.identity != result.identity:
+                raise SslBenchError(
+                    f"the runs hold two results of {result.encoder.name} on {result.task.name} / "
+                    f"{result.protocol.name} (other weights, seed or version): report them apart, "
+                    "or compare them with `ssl-bench compare`"
+                )
     default = (runs[0] if runs[0].is_dir() else runs[0].parent) / "report.html"
-    path = write_page(list(results.values()), out or default, title)
+    path = write_page(list(results.values()), out or default, title, expected)
     size = path.stat().st_size / 1e6
     Console(stderr=True).print(
         f"{escape(str(path))} ({size:.1f} MB)", highlight=False, soft_wrap=True

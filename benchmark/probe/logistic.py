@@ -125,8 +125,9 @@ class LogisticFit:
     def decision(self, projected: torch.Tensor, solution: Solution) -> np.ndarray:
         """Logits (n, C) in float32 of samples from `features.project`."""
         theta = self.columns.expand(solution.theta)
-        logits = torch.addmm(theta[-1], projected, theta[:-1])
-        return logits.float().cpu().numpy()
+        # Class by class: a product with few columns is several times faster this way round.
+        logits = torch.addmm(theta[-1].unsqueeze(1), theta[:-1].T.contiguous(), projected.T)
+        return logits.T.float().contiguous().cpu().numpy()
 
     def linear(self, solution: Solution) -> Linear:
         """The solution as a predictor of raw samples."""

@@ -109,7 +109,9 @@ def scatter(summary: Summary, field: str) -> str:
     points = _points(summary, field)
     heights = _spread([(x, 100 * value) for _, _, x, value, _, _ in points])
     for (encoder, domain, x, value, low, high), height in zip(points, heights, strict=True):
-        label = TITLES[domain] if domain not in seen else None
+        simulated, tasks = summary.simulated[domain]
+        mark = " (sim)" if simulated == tasks else " (partly sim)" if simulated else ""
+        label = TITLES[domain] + mark if domain not in seen else None
         seen.add(domain)
         bars: Any = [[max(0.0, 100 * (value - low))], [max(0.0, 100 * (high - value))]]
         axes.errorbar(

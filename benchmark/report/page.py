@@ -40,7 +40,12 @@ class Confusion:
     rows: list[tuple[str, list[tuple[int, float]]]]
 
 
-def write_page(results: Sequence[Result], path: Path, title: str) -> Path:
+def write_page(
+    results: Sequence[Result],
+    path: Path,
+    title: str,
+    expected: Sequence[tuple[str, str, str]] = (),
+) -> Path:
     """Render the report of some results.
 
     Raises:
@@ -51,7 +56,7 @@ def write_page(results: Sequence[Result], path: Path, title: str) -> Path:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
     )
-    html = environment.get_template("page.html.j2").render(**context(results, title))
+    html = environment.get_template("page.html.j2").render(**context(results, title, expected))
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,9 +70,11 @@ def write_page(results: Sequence[Result], path: Path, title: str) -> Path:
     return path
 
 
-def context(results: Sequence[Result], title: str) -> dict[str, Any]:
+def context(
+    results: Sequence[Result], title: str, expected: Sequence[tuple[str, str, str]] = ()
+) -> dict[str, Any]:
     """Everything the template shows."""
-    summary = summarise(results)
+    summary = summarise(results, expected)
     cells = by_cell(results)
     curves = [
         [r for r in encoders.values() if r.curve]
@@ -84,9 +91,10 @@ def context(results: Sequence[Result], title: str) -> dict[str, Any]:
         "domains": MODALITIES,
         "titles": TITLES,
         "rows": [{"row": row, "cells": _domain_cells(row, summary)} for row in summary.rows],
+        "any_simulated": any(count for count, _ in summary.simulated.values()),
         "any_total": any(row.total for row in summary.rows),
         "tables": {
-            domain: [_task_table(cells[cell]) for cell in summary.cells[domain]]
+            domain: [_task_table(cells[cell]) for cell in summary.cells[domain] if cell in cells]
             for domain in summary.cells
         },
         "simulated": summary.simulated,

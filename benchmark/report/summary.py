@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.bootstrap import aggregate, interval, normalised, rank_intervals
+from benchmark.bootstrap import aggregate, borda, interval, normalised, rank_intervals
 from benchmark.errors import SslBenchError
 from benchmark.modalities import MODALITIES
 from benchmark.protocols.contract import Estimate
@@ -35,6 +35,8 @@ class Row:
     domains: dict[str, DomainScore] = field(default_factory=dict)
     missing: dict[str, list[Cell]] = field(default_factory=dict)  # domain -> pairs others have
     total: Estimate | None = None  # only with all six domains
+    normalised: list[float] = field(default_factory=list)  # of those with a total, pair by pair
+    borda: float | None = None  # mean number of encoders beaten, among those with a total
 
     @property
     def any_result(self) -> Result:
@@ -50,16 +52,24 @@ class Summary:
     simulated: dict[str, tuple[int, int]]  # domain -> (simulated tasks, tasks)
 
 
-def summarise(results: Sequence[Result]) -> Summary:
+def summarise(results: Sequence[Result], expected: Iterable[tuple[str, str, str]] = ()) -> Summary:
     """Sum up results: domain means only where an encoder has every pair of that domain.
 
+    `expected` are the (modality, task, protocol) that the run is made of; what any encoder has is
+    expected of all. Zero-shot stands in the tables but not in the means: only encoders with a text
+    tower can have it.
+
     Raises:
-        SslBenchError: the same pair scored with two versions of a task or protocol, or on
-            different data.
+        SslBenchError: results that do not go together: another version of a task or protocol,
+            other data or another seed, or one name for two encoders.
     """
-    _same_versions(results)
+    _go_together(results)
     rows: dict[str, Row] = {}
     cells: dict[str, list[Cell]] = {}
+    modalities = {result.task.modality for result in results}
+    for modality, task, name in expected:
+        if modality in modalities and name != "zero-shot":
+            cells.setdefault(modality, []).append((task, name))
     for result in results:
         cell = (result.task.name, result.protocol.name)
         row = rows.setdefault(result.encoder.name, Row(result.encoder.name, {}))
@@ -72,22 +82,32 @@ def summarise(results: Sequence[Result]) -> Summary:
         _fill(row, cells)
     for name in cells:
         _rank(name, [row for row in rows.values() if name in row.domains])
+    _count_borda([row for row in rows.values() if row.total is not None])
     simulated = {
         domain: _simulated([r for r in results if r.task.modality == domain]) for domain in cells
     }
     return Summary(sorted(rows.values(), key=_order), cells, simulated)
 
 
-def _same_versions(results: Sequence[Result]) -> None:
+def _go_together(results: Sequence[Result]) -> None:
     seen: dict[Cell, tuple[Result, object]] = {}
+    digests: dict[str, str] = {}
     for result in results:
         cell = (result.task.name, result.protocol.name)
-        facts = (result.task.version, result.protocol.version, result.task.fingerprint["test"])
+        task = result.task
+        facts = (task.version, result.protocol.version, task.fingerprint, result.seed)
         first, known = seen.setdefault(cell, (result, facts))
         if known != facts:
             raise SslBenchError(
                 f"{first.encoder.name} and {result.encoder.name} were scored on {cell[0]} / "
-                f"{cell[1]} with different versions or data; evaluate both again before comparing"
+                f"{cell[1]} with different versions, data or seeds; evaluate both again before "
+                "comparing"
+            )
+        encoder = result.encoder
+        if digests.setdefault(encoder.name, encoder.digest) != encoder.digest:
+            raise SslBenchError(
+                f"the results hold two different encoders under the name {encoder.name} (other "
+                "weights, code or input): rename one, or evaluate it into a folder of its own"
             )
 
 
@@ -103,13 +123,16 @@ def normalised_score(result: Result) -> tuple[float, NDArray[np.float64]]:
 
 def _fill(row: Row, cells: dict[str, list[Cell]]) -> None:
     scores: dict[str, dict[str, tuple[float, NDArray[np.float64]]]] = {}
-    for domain, wanted in cells.items():
+    for domain, listed in cells.items():
+        wanted = [cell for cell in listed if cell[1] != "zero-shot"]
         own = [cell for cell in wanted if cell in row.results]
-        if not own:
+        if row.any_result.task.modality != domain and not own:
             continue
         absent = [cell for cell in wanted if cell not in row.results]
         if absent:
             row.missing[domain] = absent
+            continue
+        if not own:
             continue
         scores[domain] = {"/".join(cell): normalised_score(row.results[cell]) for cell in own}
     for domain, parts in scores.items():
@@ -118,6 +141,14 @@ def _fill(row: Row, cells: dict[str, list[Cell]]) -> None:
         row.domains[domain] = DomainScore(interval(mean, replicates), replicates)
     if set(row.domains) == set(MODALITIES):
         row.total = aggregate(scores).total
+        row.normalised = [value for parts in scores.values() for value, _ in parts.values()]
+
+
+def _count_borda(rows: list[Row]) -> None:
+    if rows:
+        points, _ = borda(np.array([row.normalised for row in rows]))
+        for row, value in zip(rows, points, strict=True):
+            row.borda = float(value)
 
 
 def _rank(domain: str, rows: list[Row]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
+from benchmark.metrics import higher_is_better
 from benchmark.modalities import MODALITIES, TITLES
 from benchmark.report.summary import Row, Summary
 from benchmark.results import Metric, Result
@@ -19,9 +20,9 @@ def overall_table(summary: Summary) -> Table:
     """Encoders × six domains: chance-normalised score in %, its 95% interval, rank interval."""
     table = Table(title="Encoders × domains", title_style="bold", header_style="bold")
     table.caption = (
-        "chance-normalised score in %, #rank in this run, 95% interval; encoders that "
-        f"share a rank are not separable at 5%\n{SIMULATED} simulated data  {PARTLY} partly  "
-        "· the encoder is of another domain"
+        "chance-normalised score in %, mean over this run's tasks and protocols, #rank in this\n"
+        "run, 95% interval; encoders that share a rank are not separable at 5%\n"
+        f"{SIMULATED} simulated data  {PARTLY} partly  · the encoder is of another domain"
     )
     table.caption_justify = "left"
     table.add_column("encoder", overflow="fold", min_width=12)
@@ -30,6 +31,7 @@ def overall_table(summary: Summary) -> Table:
     full = any(row.total for row in summary.rows)
     if full:
         table.add_column("mean", justify="right")
+        table.add_column("Borda", justify="right")
     previous = None
     for row in summary.rows:
         modality = row.any_result.encoder.modality
@@ -37,7 +39,10 @@ def overall_table(summary: Summary) -> Table:
             table.add_section()
         previous = modality
         cells = [_domain_cell(row, domain, summary) for domain in MODALITIES]
-        total = [Text(_percent(row.total.value))] if full and row.total else [Text("")] * full
+        total = [Text("")] * 2 * full
+        if row.total is not None and row.borda is not None:
+            anything = any(count for count, _ in summary.simulated.values())
+            total = [Text(_percent(row.total.value) + PARTLY * anything), Text(f"{row.borda:.1f}")]
         table.add_row(_encoder_name(row), *cells, *total)
     return table
 
@@ -97,7 +102,12 @@ def results_table(results: Sequence[Result]) -> Table:
     order = {domain: index for index, domain in enumerate(MODALITIES)}
     ranked = sorted(
         results,
-        key=lambda r: (order[r.task.modality], r.task.name, r.protocol.name, -r.score.value),
+        key=lambda r: (
+            order[r.task.modality],
+            r.task.name,
+            r.protocol.name,
+            -r.score.value if higher_is_better(r.metric.partition("@")[0]) else r.score.value,
+        ),
     )
     previous = None
     for result in ranked:

@@ -14,13 +14,13 @@ from rich.console import Console
 
 from benchmark.report.summary import summarise
 from benchmark.report.tables import overall_table
-from benchmark.results import read_run
+from benchmark.results import read_cells, read_run
 
 
 def main() -> None:
     run, picture = map(Path, sys.argv[1:3])
     console = Console(record=True, width=112, file=io.StringIO(), force_terminal=True)
-    console.print(overall_table(summarise(read_run(run))))
+    console.print(overall_table(summarise(read_run(run), read_cells(run))))
     svg = console.export_svg(
         title="ssl-bench eval --model all --suite starter", unique_id="starter"
     )

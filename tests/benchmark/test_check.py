@@ -38,6 +38,8 @@ FAULTS = {
     "return waveform.unflatten(1, (-1, 80)).abs().mean(1)": ("padding", "zero-padded"),
     "return self.drop.train()(self.good(waveform, lengths))": ("deterministic", "something random"),
     "return self.good(waveform, lengths) + torch.rand(80)": ("deterministic", "something random"),
+    "return torch.ones(len(waveform), 5)": ("constant", "same embedding for different inputs"),
+    "return self.good(waveform, lengths)[:, : waveform.shape[1] // 200]": ("width", "must not"),
     "raise KeyError('nope')": ("forward", "raises KeyError: 'nope'"),
     "x = self.good(waveform, lengths); waveform.zero_(); return x": ("input", "in place"),
 }  # fmt: skip

@@ -64,7 +64,7 @@ def test_eval_prints_a_table_writes_results_and_reuses_them(tmp_path: Path) -> N
     assert "11 results (11 known from earlier runs) in elsewhere/results" in again.stderr
     after = {p.name: p.read_bytes() for p in (tmp_path / "elsewhere/results").glob("*.json")}
     assert before == after
-    fresh = run(*command, "--fresh", "--workers", "1", "--out", "fresh", cwd=tmp_path)
+    fresh = run(*command, "--fresh", "--out", "fresh", cwd=tmp_path)
     assert "11 results in fresh/results" in fresh.stderr
     for path in (tmp_path / "fresh/results").glob("*.json"):
         assert path.read_bytes().split(b'"cost"')[0] == before[path.name].split(b'"cost"')[0]
@@ -138,6 +138,34 @@ def test_an_encoder_that_fails_does_not_take_the_others_with_it(tmp_path: Path) 
     assert "2 results" in done.stderr
 
 
+def test_an_unforeseen_exception_is_one_line_of_its_encoder(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.py"
+    bad.write_text(
+        "import torch\nclass Bad(torch.nn.Module):\n    modality = 'audio'\n    input = {}\n"
+        "    def forward(self, waveform, lengths):\n"
+        "        return torch.empty(len(waveform), 4, device='meta')\n"
+    )
+    done = run("eval", "-m", f"{bad}:Bad", "-m", "mock-spectrum", "-t", "mock-pitch", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "2 results" in done.stderr
+
+
+def test_list_options_and_unusable_places(tmp_path: Path) -> None:
+    options = ["--input", '{"leads": ["I"]}']
+    done = run("eval", "-m", "ecg-features", "-t", "mock-pitch", *options, cwd=tmp_path)
+    assert "no encoder named meets a task" in done.stderr  # not a traceback about lists
+    (tmp_path / "file").write_text("")
+    out = run("eval", "-m", "mock-net", "-t", "mock-pitch", "--out", "file", cwd=tmp_path)
+    assert out.returncode == 2
+    assert "choose another --out" in out.stderr
+    place = str(tmp_path / "file")
+    cache = run("eval", "-m", "mock-net", "-t", "mock-pitch", cwd=tmp_path, SSL_BENCH_CACHE=place)
+    assert cache.returncode == 1
+    assert "set SSL_BENCH_CACHE" in cache.stderr
+    assert "Traceback" not in out.stderr + cache.stderr
+
+
 def test_ctrl_c_keeps_what_was_done(tmp_path: Path, own_cache: Path) -> None:
     command = [sys.executable, "-m", "benchmark.cli", "eval", "-m", "mock-slow", "-t", "mock-many"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
@@ -195,9 +223,8 @@ def test_a_damaged_shard_is_told_and_the_score_stays(tmp_path: Path, own_cache: 
     content[-3] ^= 1
     shard.write_bytes(content)
     done = run(*command, "b", cwd=tmp_path)
-    assert "is damaged (its checksum is wrong); it is computed again" in done.stderr.replace(
-        "\n", ""
-    )
+    told = " ".join(done.stderr.split())  # the terminal breaks long lines
+    assert "is damaged (its checksum is wrong); it is computed again" in told
     for path in (tmp_path / "a/results").glob("*.json"):
         other = tmp_path / "b/results" / path.name
         assert path.read_text().partition('"cost"')[0] == other.read_text().partition('"cost"')[0]

@@ -65,6 +65,34 @@ def test_a_long_input_is_cut_in_windows_and_averaged_by_length() -> None:
     assert (np.abs(frames - embed(encoder, "mock-onsets", "frames").arrays["counts"]) <= 8).all()
 
 
+def test_windows_keep_every_frame_on_its_own_time() -> None:
+    """An encoder with short windows, and one that gives too few frames, lose and shift nothing."""
+    encoder = load_encoder("mock-spectrum")
+
+    class Short(torch.nn.Module):
+        modality = "audio"
+
+        def frames(self, waveform: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+            times = waveform.unfold(1, 80, 80).mean(-1, keepdim=True)
+            return times[:, :-1] if times.shape[1] > 20 else times
+
+    spec = encoder.spec.model_copy(update={"seconds": 0.5})
+    short = replace(encoder, module=Short(), spec=spec, digest="short frames")
+    arrays = embed(short, "mock-onsets", "frames").arrays
+    data = open_source(load_task("mock-onsets"), "train")
+    offset = 0
+    for index, count in enumerate(arrays["counts"][:20]):
+        wave = read_row(data, index)["input"]["waveform"]
+        assert abs(count - len(wave) / 80) <= 1
+        expected = wave[: len(wave) // 80 * 80].reshape(-1, 80).mean(1)
+        own = arrays["values"][offset : offset + count, 0]
+        offset += count
+        for frame in range(20):  # the first 20 frames of the first and of the second window
+            np.testing.assert_allclose(own[frame], expected[frame], atol=1e-5)
+            if 25 + frame < min(len(expected), 48):
+                np.testing.assert_allclose(own[25 + frame], expected[25 + frame], atol=1e-5)
+
+
 def test_a_second_call_computes_nothing_and_fresh_computes_all() -> None:
     encoder = load_encoder("mock-spectrum")
     first, again = embed(encoder, "mock-pitch"), embed(encoder, "mock-pitch")

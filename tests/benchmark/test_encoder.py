@@ -147,6 +147,36 @@ def test_a_wrong_name_suggests_the_right_one(name: str, message: str) -> None:
         load_encoder(name)
 
 
+def test_two_classes_of_one_file_and_other_settings_are_other_encoders(tmp_path: Path) -> None:
+    path = tmp_path / "two.py"
+    body = (
+        "    modality = 'pointcloud'\n    input = {}\n"
+        "    def __init__(self):\n        super().__init__()\n        self.scale = SCALE\n"
+        "    def forward(self, points):\n        return points.mean(1) * self.scale\n"
+    )
+    source = f"import torch\nSCALE = open({str(tmp_path / 'scale')!r}).read()\n" + "".join(
+        f"class {name}(torch.nn.Module):\n{body}" for name in "AB"
+    )
+    path.write_text(source.replace(".read()", ".read(); SCALE = float(SCALE)"))
+    (tmp_path / "scale").write_text("1.0")
+    first, other = load_encoder(f"{path}:A"), load_encoder(f"{path}:B")
+    (tmp_path / "scale").write_text("2.0")
+    changed = load_encoder(f"{path}:A")
+    assert len({first.digest, other.digest, changed.digest}) == 3
+
+
+def test_a_submodule_named_layers_is_no_method_of_the_contract(mine: Path) -> None:
+    mine.write_text(
+        SOURCE.replace("self.project =", "self.layers = torch.nn.ModuleList(); self.project =")
+    )
+    assert not load_encoder(str(mine)).offers("layers")
+
+
+def test_features_have_nothing_to_draw_at_random() -> None:
+    with pytest.raises(SslBenchError, match="has no weights to draw"):
+        load_encoder("mock-spectrum", init="random")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -156,6 +186,7 @@ def test_a_wrong_name_suggests_the_right_one(name: str, message: str) -> None:
         ("class Mine(torch.nn.Module)", "class Mine", "no torch.nn.Module class 'Mine'"),
         ("import torch\n", "import torch, nonesuch\n", "pip install nonesuch"),
         ("import torch\n", "import torch\n1 / 0\n", "ZeroDivisionError"),
+        ("import torch\n", "import torch, sys\nsys.exit(3)\n", "SystemExit: 3"),
         ("super().__init__()", "super().__init__(); 1 / 0", "construction fails: ZeroDivision"),
         ("input = dict(", "card = dict(colour=1)\n    input = dict(", "unknown entries colour"),
         ("    def forward", "    def frames(self, a, b): pass\n    def forward", "no `frame_rate`"),

@@ -73,6 +73,25 @@ def test_a_killed_preparation_leaves_nothing_that_looks_whole(own_cache: Path) -
     assert list((own_cache / "datasets").iterdir()) == []
 
 
+@pytest.mark.parametrize("damage", ["arrow bit", "arrow cut", "record cut", "record gone"])
+def test_a_damaged_copy_is_announced_and_prepared_again(
+    damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = load_task("mock-pitch")
+    before = fingerprints(task)
+    path = prepare(task) / ("test.arrow" if "arrow" in damage else "prepared.json")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content if "bit" in damage else content[:100])
+    if "gone" in damage:
+        path.unlink()
+    with caplog.at_level("WARNING", "ssl_bench"):
+        _, _, targets = read_targets(task, "test")
+    assert "is damaged; it is prepared again" in caplog.text
+    assert targets.tolist() == [index % 3 for index in range(45)]
+    assert fingerprints(task) == before
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

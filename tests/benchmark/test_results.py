@@ -93,17 +93,35 @@ def test_an_encoder_that_lacks_a_pair_is_incomplete_not_averaged(results: list[R
     assert rows["mock-spectrum"].domains["audio"].rank == (1, 1)
 
 
+def test_an_encoder_that_lacks_a_pair_of_the_run_is_incomplete_even_alone(
+    results: list[Result],
+) -> None:
+    alone = [r for r in results if r.encoder.name == "mock-net"]
+    (row,) = summarise(alone, [("audio", "mock-onsets", "linear-probe")]).rows
+    assert row.missing == {"audio": [("mock-onsets", "linear-probe")]}
+    (row,) = summarise(alone, [("audio", "mock-pitch", "zero-shot")]).rows
+    assert "audio" in row.domains  # zero-shot is asked of encoders with a text tower only
+
+
+def test_one_name_for_two_encoders_is_refused(results: list[Result]) -> None:
+    encoder = results[0].encoder.model_copy(update={"digest": "0" * 64})
+    with pytest.raises(SslBenchError, match="two different encoders under the name"):
+        summarise([*results[1:], results[0].model_copy(update={"encoder": encoder})])
+
+
 def test_other_data_is_never_mixed(results: list[Result]) -> None:
     task = results[0].task.model_copy(update={"fingerprint": {"test": "other"}})
     other = results[0].model_copy(update={"task": task})
-    with pytest.raises(SslBenchError, match="different versions or data"):
+    with pytest.raises(SslBenchError, match="different versions, data or seeds"):
         summarise([*results, other])
 
 
 def test_the_page_shows_every_result_and_escapes_names(
     results: list[Result], tmp_path: Path
 ) -> None:
-    encoder = results[0].encoder.model_copy(update={"name": "<script>alert(1)</script>"})
+    encoder = results[0].encoder.model_copy(
+        update={"name": "<script>alert(1)</script>", "digest": "1" * 64}
+    )
     page = write_page(
         [*results, *(r.model_copy(update={"encoder": encoder}) for r in results[:3])],
         tmp_path / "report.html",

@@ -26,7 +26,7 @@ def filled(root: Path) -> Entry:
     with entry.exclusive():
         for index in entry.missing():
             entry.write(index, shard(index))
-        entry.finish(1.0)
+        entry.finish()
     return entry
 
 
@@ -78,7 +78,7 @@ def test_a_truncated_manifest_is_said_and_rebuilt_without_recomputing(
     with caplog.at_level(logging.WARNING, "ssl_bench"):
         assert again.missing() == []
     assert "manifest.json is damaged" in caplog.text
-    again.finish(0.0)
+    again.finish()
     assert reopened(tmp_path).complete
 
 
@@ -118,7 +118,7 @@ def test_two_writers_at_once_compute_once(tmp_path: Path) -> None:
             for index in entry.missing():
                 computed.append(index)
                 entry.write(index, shard(index))
-            entry.finish(0.0)
+            entry.finish()
 
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
