@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 from benchmark.catalog import encoder_cards, load_task
 from benchmark.errors import SslBenchError
 from benchmark.events import Event, RunOptions, Tell
-from benchmark.paths import cache_root, explained
+from benchmark.paths import cache_root, explained, replacing
 from benchmark.plan import EncoderRef, Unit
 from benchmark.prepare import data_identity, prepared_folder
 from benchmark.protocols import protocol
@@ -69,7 +68,8 @@ class Known:
             return True
         if self.options.fresh:
             return False
-        reason, path = self.path(name, "skip"), self.path(name, "json")
+        path = self.path(name, "json")
+        reason = path.with_suffix(".skip")
         if reason.is_file() and reason.stat().st_size:
             self.skip(name, reason.read_text())
             return True
@@ -89,11 +89,8 @@ class Known:
 
     def keep_skip(self, name: str, reason: str) -> None:
         path = self.path(name, "skip")
-        with explained(path.parent):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            scratch = path.with_suffix(f".{os.getpid()}")
+        with explained(path.parent), replacing(path) as scratch:
             scratch.write_text(reason)
-            os.replace(scratch, path)
         self.skip(name, reason)
 
 

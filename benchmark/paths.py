@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,6 +31,26 @@ def file_sha256(path: Path) -> str:
     """sha256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
+    """Write a file whole or not at all: under a temporary name beside `path`, then renamed.
+
+    `durable` flushes it to the disk first. Nothing stays behind when writing fails.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".writing-{os.getpid()}-{threading.get_ident()}-{path.name}.part")
+    try:
+        yield scratch
+        if durable:
+            with scratch.open("rb") as file:
+                os.fsync(file.fileno())
+        os.replace(scratch, path)
+    except BaseException:
+        with suppress(OSError):
+            scratch.unlink()
+        raise
 
 
 @contextmanager

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmark.errors import SslBenchError
+from benchmark.paths import replacing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -141,18 +141,21 @@ def pack(replicates: NDArray[Any]) -> str:
 def write_result(result: Result, folder: Path, name: str | None = None) -> Path:
     """Write one result file atomically; returns its path."""
     path = folder / (name or result.file_name)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    text = json.dumps(result.model_dump(mode="json"), indent=1, allow_nan=False)
+    with _writable(path), replacing(path) as scratch:
+        scratch.write_text(text)
+    return path
+
+
+@contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    """One clear error where a file of a run cannot be written."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        scratch.write_text(json.dumps(result.model_dump(mode="json"), indent=1, allow_nan=False))
-        os.replace(scratch, path)
+        yield
     except OSError as error:
-        with suppress(OSError):
-            scratch.unlink()
         raise SslBenchError(
             f"cannot write {path}: {error.strerror}; free the disk or choose another --out"
         ) from error
-    return path
 
 
 def read_result(path: Path) -> Result:
@@ -196,15 +199,8 @@ def write_cells(folder: Path, cells: Iterable[tuple[str, str, str]]) -> None:
     an encoder that lacks one of them is incomplete."""
     known = sorted({*read_cells(folder), *cells})
     path = folder / "run.json"
-    scratch = path.with_name(f".run.json.{os.getpid()}")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with _writable(path), replacing(path) as scratch:
         scratch.write_text(json.dumps({"schema_version": SCHEMA_VERSION, "cells": known}, indent=1))
-        os.replace(scratch, path)
-    except OSError as error:
-        raise SslBenchError(
-            f"cannot write {path}: {error.strerror}; free the disk or choose another --out"
-        ) from error
 
 
 def read_cells(folder: Path) -> list[tuple[str, str, str]]:

@@ -11,8 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -23,7 +21,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from benchmark.paths import explained, file_sha256
+from benchmark.paths import explained, file_sha256, replacing
 
 log = logging.getLogger("ssl_bench")
 Arrays = dict[str, NDArray[Any]]
@@ -53,23 +51,6 @@ def _checksum(arrays: Mapping[str, NDArray[Any]], key: str, index: int) -> str:
         digest.update(f"{name}{array.dtype.str}{array.shape}".encode())
         digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Write to a temporary name beside `path`, flush to disk, rename; explain a full disk."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-    os.close(descriptor)
-    scratch = Path(name)
-    try:
-        yield scratch
-        with scratch.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
-    except BaseException:
-        with suppress(OSError):
-            scratch.unlink()
-        raise
 
 
 class Entry:
@@ -174,9 +155,8 @@ class Entry:
         from safetensors.numpy import save_file
 
         with explained(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
             arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-            with _replacing(self.path(index)) as scratch:
+            with replacing(self.path(index), durable=True) as scratch:
                 facts = {"sha256": _checksum(arrays, self.name, index), "seconds": f"{seconds:.4f}"}
                 save_file(arrays, scratch, facts)
             self._verified[index] = file_sha256(self.path(index))
@@ -191,7 +171,8 @@ class Entry:
             "size": self.size,
             "shards": {str(index): self._verified[index] for index in range(self.shards)},
         }
-        with explained(self.folder), _replacing(self.folder / "manifest.json") as scratch:
+        manifest = self.folder / "manifest.json"
+        with explained(self.folder), replacing(manifest, durable=True) as scratch:
             scratch.write_text(json.dumps(record, indent=1))
 
     def seconds(self) -> float:

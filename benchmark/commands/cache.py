@@ -126,7 +126,7 @@ def prune_command(
 
 def _leavings() -> list[Path]:
     limit = time.time() - STALE_SECONDS
-    found = [*store_root().rglob(".writing-*"), *(cache_root() / "datasets").glob(".*")]
+    found = [*cache_root().rglob(".writing-*"), *(cache_root() / "datasets").glob(".*")]
     return [path for path in found if path.stat().st_mtime < limit]
 
 

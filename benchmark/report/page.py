@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from benchmark.bootstrap import rank_intervals
 from benchmark.errors import SslBenchError
 from benchmark.metrics import higher_is_better
 from benchmark.modalities import MODALITIES, TITLES
+from benchmark.paths import replacing
 from benchmark.report import figures
 from benchmark.report.summary import Row, Summary, normalised_score, summarise
 from benchmark.results import Result, by_cell
@@ -57,13 +57,10 @@ def write_page(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
     )
     html = environment.get_template("page.html.j2").render(**context(results, title, expected))
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_text(html, encoding="utf-8")
-        os.replace(scratch, path)
+        with replacing(path) as scratch:
+            scratch.write_text(html, encoding="utf-8")
     except OSError as error:
-        scratch.unlink(missing_ok=True)
         raise SslBenchError(
             f"cannot write {path}: {error.strerror}; choose another --out"
         ) from error

@@ -102,7 +102,7 @@ def test_no_temporary_file_stays_behind_when_writing_fails(tmp_path: Path) -> No
     entry = reopened(tmp_path)
     with pytest.raises(ValueError, match="boom"), pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "benchmark.store.os.fsync", lambda _: (_ for _ in ()).throw(ValueError("boom"))
+            "benchmark.paths.os.fsync", lambda _: (_ for _ in ()).throw(ValueError("boom"))
         )
         entry.write(0, shard(0))
     assert list(entry.folder.glob(".writing-*")) == []
