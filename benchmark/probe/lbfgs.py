@@ -3,13 +3,15 @@
 The two-loop recursion (Nocedal & Wright 2006, algorithm 7.4) is evaluated through the inner
 products of the stored pairs. R, with R_ij = s_i · y_j for pair i not newer than j, is upper
 triangular, and its inverse is kept up to date: a new pair adds a column, a forgotten one takes
-its row and column away. An iteration is then four products with the stack of pairs.
+its row and column away. An iteration is then four products with the stack of pairs; what is
+left, a few numbers per pair, is done in NumPy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
 
@@ -27,31 +29,33 @@ class Memory:
         self.flat_steps = self.steps.view(size, -1)
         self.flat_changes = self.changes.view(size, -1)
         problems = 1 if joint else len(like)
-        self.inverse = torch.zeros((problems, size, size), dtype=torch.float64, device=like.device)
-        self.diagonal = self.inverse.new_zeros((problems, size))
-        self.seen: torch.Tensor | None = None  # s · y of the newest pair
+        self.inverse = np.zeros((problems, size, size))
+        self.diagonal = np.zeros((problems, size))  # s · y of each pair
+        self.newest = 0
+        self.trust = np.ones(problems)
 
-    def dot(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """Inner product of two thetas: (1, 1) if joint, else (C, 1)."""
+    def dot(self, a: torch.Tensor, b: torch.Tensor) -> np.ndarray:
+        """Inner products (problems,) of two thetas."""
         if self.joint:
-            return torch.dot(a.reshape(-1), b.reshape(-1)).view(1, 1)
-        return (a * b).sum(1, keepdim=True)
+            return np.array([torch.dot(a.view(-1), b.view(-1)).item()])
+        return (a * b).sum(1).double().cpu().numpy()
 
-    def _inner(self, stack: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    def _inner(self, stack: torch.Tensor, v: torch.Tensor) -> np.ndarray:
         """Products (problems, m) of all stored vectors with v."""
         if self.joint:
-            return torch.mv(stack.view(self.size, -1), v.reshape(-1)).double().unsqueeze(0)
-        return (stack * v).sum(2).double().T
+            products = torch.mv(stack.view(self.size, -1), v.view(-1))
+            return products.cpu().numpy().astype(np.float64)[None]
+        return (stack * v).sum(2).T.double().cpu().numpy()
 
     def _add(
-        self, v: torch.Tensor, stack: torch.Tensor, weights: torch.Tensor, sign: float
+        self, v: torch.Tensor, stack: torch.Tensor, weights: np.ndarray, sign: float
     ) -> torch.Tensor:
         """v + sign · the stored vectors weighted (problems, m)."""
-        weights = weights.to(stack.dtype)
+        factors = torch.from_numpy(weights).to(stack.device, stack.dtype)
         if self.joint:
             flat = stack.view(self.size, -1)
-            return torch.addmv(v.reshape(-1), flat.T, weights[0], alpha=sign).view(v.shape)
-        return v + sign * (stack * weights.T.unsqueeze(2)).sum(0)
+            return torch.addmv(v.view(-1), flat.T, factors[0], alpha=sign).view(v.shape)
+        return v + sign * (stack * factors.T.unsqueeze(2)).sum(0)
 
     def push(self, step: torch.Tensor, change: torch.Tensor) -> None:
         """Store a pair, over the oldest one when the memory is full."""
@@ -60,14 +64,15 @@ class Memory:
         self.inverse[:, i] = 0
         self.inverse[:, :, i] = 0
         products = self._inner(self.steps, change)
-        self.seen = products[:, i : i + 1]
-        floor = 1e-10 * (self.dot(step, step) * self.dot(change, change)).sqrt()
-        useful = self.seen > floor
-        reciprocal = torch.where(useful, 1.0 / self.seen, 0.0)
-        column = torch.matmul(self.inverse, products.unsqueeze(2)).squeeze(2) * -reciprocal
-        column[:, i : i + 1] = reciprocal
+        seen = products[:, i]
+        floor = 1e-10 * np.sqrt(self.dot(step, step) * self.dot(change, change))
+        useful = seen > floor
+        reciprocal = np.divide(1.0, seen, out=np.zeros_like(seen), where=useful)
+        column = np.matmul(self.inverse, products[:, :, None])[:, :, 0] * -reciprocal[:, None]
+        column[:, i] = reciprocal
         self.inverse[:, :, i] = column
-        self.diagonal[:, i : i + 1] = torch.where(useful, self.seen, 0.0)
+        self.diagonal[:, i] = np.where(useful, seen, 0.0)
+        self.newest = i
         self.head, self.used = (i + 1) % self.size, min(self.used + 1, self.size)
 
     def shift(self, difference: float) -> None:
@@ -75,37 +80,48 @@ class Memory:
         m = self.used
         if m == 0:
             return
-        self.changes[:, :, :-1] += difference * self.steps[:, :, :-1]
+        self.changes[:, :, :-1].add_(self.steps[:, :, :-1], alpha=difference)
         first = self.head if m == self.size else 0
         order = [(first + k) % self.size for k in range(m)]  # oldest first
-        at = torch.tensor(order, device=self.steps.device)
         if self.joint:
-            products = (self.flat_steps @ self.flat_changes.T).double().unsqueeze(0)
+            products = (self.flat_steps @ self.flat_changes.T).unsqueeze(0)
         else:
-            swapped = self.steps.transpose(0, 1), self.changes.permute(1, 2, 0)
-            products = torch.bmm(*swapped).double()
-        upper = products[:, at][:, :, at].triu()
-        diagonal = upper.diagonal(dim1=1, dim2=2)
-        useful = (diagonal > 0) & (self.diagonal[:, at] > 0)
+            products = torch.bmm(self.steps.transpose(0, 1), self.changes.permute(1, 2, 0))
+        upper = np.triu(products.double().cpu().numpy()[:, order][:, :, order])
+        diagonal = np.diagonal(upper, axis1=1, axis2=2).copy()
+        useful = (diagonal > 0) & (self.diagonal[:, order] > 0)
         # A useless pair stands apart: unit pivot, nothing else in its row and column.
-        pair = useful.unsqueeze(2) & useful.unsqueeze(1)
-        identity = torch.eye(m, dtype=upper.dtype, device=upper.device)
-        upper = torch.where(pair, upper, identity)
-        inverse = torch.linalg.solve_triangular(upper, identity.expand_as(upper), upper=True)
-        self.inverse.zero_()
-        self.inverse[:, at.unsqueeze(1), at] = torch.where(pair, inverse, 0.0)
-        self.diagonal.zero_()
-        self.diagonal[:, at] = torch.where(useful, upper.diagonal(dim1=1, dim2=2), 0.0)
-        self.seen = self.diagonal[:, order[-1] : order[-1] + 1]
-
-    def newest(self) -> torch.Tensor:
-        """The gradient change of the newest pair."""
-        return self.changes[(self.head - 1) % self.size]
+        pair = useful[:, :, None] & useful[:, None, :]
+        inverse = np.linalg.inv(np.where(pair, upper, np.eye(m)))
+        rows = np.array(order)
+        self.inverse[:] = 0
+        self.inverse[:, rows[:, None], rows] = np.where(pair, inverse, 0.0)
+        self.diagonal[:] = 0
+        self.diagonal[:, rows] = np.where(useful, diagonal, 0.0)
 
     def clear(self) -> None:
         self.used = self.head = 0
-        self.inverse.zero_()
-        self.diagonal.zero_()
+        self.inverse[:] = 0
+        self.diagonal[:] = 0
+        self.trust[:] = 1
+
+    def column(self, numbers: np.ndarray) -> torch.Tensor | float:
+        """One number per problem as a factor of theta."""
+        if self.joint:
+            return float(numbers[0])
+        return torch.from_numpy(numbers).to(self.steps).unsqueeze(1)
+
+    def calibrate(self, initial: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """Fit the size of the initial matrix to the newest pair.
+
+        A model that averages over samples is too soft in the few directions that hard samples
+        dominate; it is trusted less then, never more.
+        """
+        change, seen = self.changes[self.newest], self.diagonal[:, self.newest]
+        modelled = self.dot(change, initial(change))
+        usable = (seen > 0) & (modelled > 0)
+        ratio = np.divide(seen, modelled, out=np.ones_like(seen), where=usable)
+        self.trust = np.clip(ratio, 1e-3, 1.0)
 
     def direction(
         self, gradient: torch.Tensor, initial: Callable[[torch.Tensor], torch.Tensor]
@@ -113,9 +129,9 @@ class Memory:
         """Direction H g of ascent; `initial` applies the initial inverse Hessian."""
         if self.used == 0:
             return initial(gradient)
-        right = self._inner(self.steps, gradient).unsqueeze(2)
-        alpha = torch.matmul(self.inverse, right).squeeze(2)
-        r = initial(self._add(gradient, self.changes, alpha, -1.0))
+        right = self._inner(self.steps, gradient)
+        alpha = np.matmul(self.inverse, right[:, :, None])[:, :, 0]
+        r = initial(self._add(gradient, self.changes, alpha, -1.0)).mul_(self.column(self.trust))
         right = self.diagonal * alpha - self._inner(self.changes, r)
-        delta = torch.matmul(right.unsqueeze(1), self.inverse).squeeze(1)
+        delta = np.matmul(right[:, None, :], self.inverse)[:, 0]
         return self._add(r, self.steps, delta, 1.0)

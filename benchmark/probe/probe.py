@@ -69,6 +69,7 @@ class LinearProbe:
         return out
 
 
+@torch.inference_mode()
 def fit_probe(
     x: np.ndarray,
     y: np.ndarray,
