@@ -70,17 +70,26 @@ class Features:
     """Standardised embeddings of one training set, on a device.
 
     `z` (n, r) holds the columns the solver works on: standardised features multiplied by
-    `rotation` (D, r), or as they are when `rotation` is None. `spectrum` (r,) is the variance
-    along each eigen-direction; `basis` (r, r) turns columns of `z` into these directions, None
-    when they are the same already.
+    `rotation` (D, r), or as they are when `rotation` is None. `basis` (r, r) turns columns of
+    `z` into the eigen-directions, None when they are the same already.
     """
 
     z: torch.Tensor
-    spectrum: torch.Tensor
     basis: torch.Tensor | None
     rotation: torch.Tensor | None
     mean: np.ndarray
     inverse_scale: np.ndarray
+
+    @property
+    def variance(self) -> float:
+        """Sum over all directions, which bounds the largest."""
+        return float(np.count_nonzero(self.inverse_scale))
+
+    @property
+    def directions(self) -> torch.Tensor | None:
+        """The eigenbasis (D, D) of the samples; None where they span fewer directions."""
+        basis = self.rotation if self.basis is None else self.basis
+        return basis if basis is None or basis.shape[0] == basis.shape[1] else None
 
     def project(self, sources: Sequence[Source]) -> torch.Tensor:
         """Other samples in the solver's columns: (n, r)."""
@@ -150,25 +159,19 @@ def prepare(
         values, vectors = values[keep], vectors[:, keep]
         rotation = (z.double().T @ (vectors * (values * n).rsqrt())).to(dtype)
         z = (vectors * (values * n).sqrt()).to(dtype)
-        return Features(z, values.to(dtype), None, rotation, mean, inverse_scale)
+        return Features(z, None, rotation, mean, inverse_scale)
     if basis is None:
         basis = eigenbasis(z)
     if n < passes_times_columns * 2:
         size = max(1, BLOCK_VALUES // width)
         for start in range(0, n, size):
             z[start : start + size] = z[start : start + size] @ basis
-        return Features(z, z.square().mean(0), None, basis, mean, inverse_scale)
-    spectrum = (_sketch(z) @ basis).square().mean(0)
-    return Features(z, spectrum, basis, None, mean, inverse_scale)
-
-
-def _sketch(z: torch.Tensor) -> torch.Tensor:
-    step = max(1, len(z) // (SKETCH_ROWS_PER_COLUMN * z.shape[1]))
-    return z[::step]
+        return Features(z, None, basis, mean, inverse_scale)
+    return Features(z, basis, None, mean, inverse_scale)
 
 
 def eigenbasis(z: torch.Tensor) -> torch.Tensor:
     """Orthogonal (D, D) eigenvectors of the Gram of evenly spaced rows of z (n, D)."""
-    rows = _sketch(z)
+    rows = z[:: max(1, len(z) // (SKETCH_ROWS_PER_COLUMN * z.shape[1]))]
     gram = (rows.T @ rows).double() / len(rows)
     return torch.linalg.eigh(gram)[1].to(z.dtype).contiguous()

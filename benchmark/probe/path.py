@@ -152,9 +152,7 @@ class PathSolver:
         good = (here <= -FLAT * slope) & (here >= STEEP * slope)
         self.surprised = not good[active].all()
         if self.surprised:
-            found = self._search(
-                theta, direction, trial, (gradient, slope, here), penalty, active & ~good
-            )
+            found = self._search(theta, direction, trial, slope, here, penalty, active & ~good)
             if found is None:
                 return None
             direction, trial = found
@@ -167,16 +165,18 @@ class PathSolver:
         theta: torch.Tensor,
         direction: torch.Tensor,
         trial: torch.Tensor,
-        known: tuple[torch.Tensor, np.ndarray, np.ndarray],
+        slope: np.ndarray,
+        here: np.ndarray,
         penalty: float,
         open_: np.ndarray,
     ) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Steps of another length for the problems `open_`, and the gradients after them.
 
+        slope and here (problems,): the slope along the direction before and after a whole step.
+
         The objective is convex along the step, so the slope alone tells an overshoot, and unlike
         a difference of losses it keeps its digits near the minimum.
         """
-        gradient, slope, here = known
         length = np.ones_like(slope)
         low, high = np.zeros_like(slope), np.full_like(slope, np.inf)
         at_low, at_high = slope.copy(), -slope
@@ -238,10 +238,9 @@ def solve_one(
     meets the tolerance far from its optimum.
     """
     solver = PathSolver(objective, tol=tol, max_iter=max_iter)
-    spectrum = objective.features.spectrum
     iterations, larger = 0, penalty
     start = None if start is None else start.T.contiguous()
-    while start is None and len(spectrum) and larger < float(spectrum.max()):
+    while start is None and larger < objective.features.variance:
         larger *= 10**0.75
     while larger > penalty * 1.01:
         iterations += solver.solve(larger, tol=10 * tol).iterations

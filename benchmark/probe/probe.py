@@ -256,6 +256,8 @@ class _Logistic(_Task):
     ) -> np.ndarray:
         size = len(self.grid)
         fit = LogisticFit(train.sources, train.targets, self.setting, penalties=size, basis=basis)
+        if keep:
+            self.basis = fit.features.directions  # near enough to those of the refit's samples
         projected = fit.features.project(held.sources)
         scores, best = np.empty(size), -np.inf
         for k, solution in enumerate(fit.path([float(c) for c in self.grid])):
