@@ -27,6 +27,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class HubFile:
+    """A published weights file on the Hugging Face hub."""
+
+    repo: str
+    file: str
+    revision: str = "main"  # a commit, wherever one is known
+    sha256: str = ""  # of the file, wherever known
+    gated: bool = False  # the hub asks to accept a licence first
+
+
+@dataclass(frozen=True)
 class EncoderCard:
     """What is known of an encoder without importing it; shown by `ssl-bench show NAME`."""
 
@@ -43,7 +54,9 @@ class EncoderCard:
     licence: str = ""
     pretraining: str = "none"  # prose
     pretraining_data: tuple[str, ...] = ()  # dataset names; flags "seen in pretraining"
-    weights: str = ""  # where published weights come from
+    weights: str = ""  # where published weights come from: file and page
+    hub: HubFile | None = None  # the same, where it can be downloaded
+    reduced: dict[str, Any] = field(default_factory=dict)  # options of a shallow one, for tests
     reported: tuple[str, ...] = ()  # what the authors report, one line each
 
 

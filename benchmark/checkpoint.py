@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +62,64 @@ def load_into(module: torch.nn.Module, path: Path, name: str) -> None:
     entries = read_checkpoint(path)
     own = getattr(module, "load_checkpoint", None)
     if callable(own):
-        own(entries)
+        try:
+            own(entries)
+        except EncoderError as error:
+            raise EncoderError(f"{path} does not fit {name}; {error}") from None
         return
+    if not module.state_dict():
+        raise EncoderError(f"{name} has no weights to load: leave --checkpoint out")
+    try:
+        fit(module, entries)
+    except EncoderError as error:
+        raise EncoderError(f"{path} does not fit {name}; {error}") from None
+
+
+def tensors_of(
+    entries: Mapping[str, Any],
+    *,
+    inside: Sequence[str] = (),
+    prefixes: Sequence[str] = (),
+    only: str = "",
+    drop: str = "",
+) -> dict[str, torch.Tensor]:
+    """The tensors of a published checkpoint under the names the encoder uses.
+
+    inside: names of wrapping dicts, entered in turn while they are there. prefixes: beginnings of
+    keys, stripped in turn, as often as they fit. only: after that, where any key begins with this,
+    keys that do not are left out, and the beginning is stripped (the teacher among teacher and
+    student). drop: a regular expression (search) for keys that the encoder has no use for, a
+    decoder or a head. Everything else stays and must fit (`fit`).
+    """
+    for wrapper in inside:
+        if isinstance(entries.get(wrapper), Mapping):
+            entries = entries[wrapper]
+    found: dict[str, torch.Tensor] = {}
+    for key, value in entries.items():
+        if not isinstance(value, torch.Tensor):
+            continue
+        name = key
+        while prefix := next((p for p in prefixes if name.startswith(p)), ""):
+            name = name.removeprefix(prefix)
+        found[name] = value
+    if only and any(key.startswith(only) for key in found):
+        found = {k.removeprefix(only): v for k, v in found.items() if k.startswith(only)}
+    return {key: value for key, value in found.items() if not (drop and re.search(drop, key))}
+
+
+def fit(
+    module: torch.nn.Module, entries: Mapping[str, Any], *, optional: Sequence[str] = ()
+) -> None:
+    """Load tensors into a module, in its own precision; every key must fit.
+
+    optional: keys of the module that may be missing (buffers that it computes itself).
+
+    Raises:
+        EncoderError: keys missing, surplus or of another shape; the first few are named.
+    """
     tensors = {key: value for key, value in entries.items() if isinstance(value, torch.Tensor)}
     wanted = module.state_dict()
-    if not wanted:
-        raise EncoderError(f"{name} has no weights to load: leave --checkpoint out")
-    missing = sorted(set(wanted) - set(tensors))
+    missing = sorted(set(wanted) - set(tensors) - set(optional))
     surplus = sorted(set(tensors) - set(wanted))
     shapes = [
         f"{key} is {tuple(tensors[key].shape)}, should be {tuple(wanted[key].shape)}"
@@ -80,5 +132,5 @@ def load_into(module: torch.nn.Module, path: Path, name: str) -> None:
         if keys
     ]
     if problems:
-        raise EncoderError(f"{path} does not fit {name}; {'; '.join(problems)}")
-    module.load_state_dict(tensors)
+        raise EncoderError("; ".join(problems))
+    module.load_state_dict(tensors, strict=not optional)

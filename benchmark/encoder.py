@@ -22,6 +22,7 @@ import torch
 from benchmark.catalog import EncoderCard, encoder_card, encoder_cards, import_target, nearest
 from benchmark.checkpoint import load_into
 from benchmark.errors import EncoderError, SslBenchError
+from benchmark.hub import fetch
 from benchmark.identity import code_digest, weights_digest
 from benchmark.inputs import InputSpec, input_spec
 from benchmark.paths import file_sha256
@@ -70,11 +71,13 @@ def load_encoder(
     modality: str | None = None,
     input_options: Mapping[str, Any] | None = None,
     seed: int = 0,
+    reduced: bool = False,
 ) -> LoadedEncoder:
     """Load the encoder that `name` names, in evaluation mode on the CPU.
 
     `name` is a catalog name, `file.py:Class`, `hf:NAME`, `timm:NAME` or `onnx:FILE`; `checkpoint`
-    replaces its weights; `init="random"` leaves it untrained, as a control. Construction is seeded.
+    replaces its weights; `init="random"` leaves it untrained, as a control; `reduced` builds the
+    shallow copy that the card describes, for tests. Construction is seeded.
 
     Raises:
         EncoderError: not found, not loadable, or against the contract; says what to do.
@@ -84,7 +87,9 @@ def load_encoder(
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            module, card, weights = _construct(name, checkpoint, init, modality)
+            module, card, weights = _construct(name, checkpoint, init, modality, reduced)
+        if weights == "published" and card.hub is not None:
+            checkpoint = fetch(card.hub, name)
     except SslBenchError:
         raise
     except ImportError as error:
@@ -93,14 +98,14 @@ def load_encoder(
         raise EncoderError(f"encoder {name}: its construction fails: {_one_line(error)}") from error
     if checkpoint is not None:
         load_into(module, Path(checkpoint), name)
-        weights = "checkpoint"
+        weights = weights if weights == "published" else "checkpoint"
     module.eval().requires_grad_(False)
     spec = _spec(name, module, input_options)
     reference = name if card.kind == "adapter" else type(module).__qualname__
     settings = [reference, spec.model_dump(mode="json"), card.options]
     digest = code_digest(type(module), json.dumps(settings, sort_keys=True))
     return LoadedEncoder(
-        name=display_name(card.name, init, checkpoint),
+        name=display_name(card.name, init, None if weights == "published" else checkpoint),
         module=module,
         spec=spec,
         card=replace(card, parameters=card.parameters or _parameters(module)),
@@ -133,7 +138,7 @@ def card_of(name: str) -> EncoderCard:
 
 
 def _construct(
-    name: str, checkpoint: Path | None, init: str | None, modality: str | None
+    name: str, checkpoint: Path | None, init: str | None, modality: str | None, reduced: bool
 ) -> tuple[torch.nn.Module, EncoderCard, Weights]:
     if file := FILE.match(name):
         module, card = _from_file(Path(file[1]), file[2])
@@ -148,21 +153,19 @@ def _construct(
         pretrained = init != "random" and checkpoint is None
         module = build(ADAPTER.match(name)[2], pretrained=pretrained, modality=modality)  # type: ignore[index]
         return module, card, "published" if pretrained else "random"
-    module = build(**card.options)
+    module = build(**{**card.options, **(card.reduced if reduced else {})})
     if card.kind == "features":
         if init == "random":
             raise EncoderError(f"{name} has no weights to draw at random: leave --init out")
         return module, card, "none"
     if card.kind == "control" or init == "random":
         return module, card, "random"
-    if checkpoint is None:
-        if not hasattr(module, "load_published"):
-            raise EncoderError(
-                f"{name} needs its weights: {card.weights or 'see its card'}; pass them with "
-                "--checkpoint FILE, or --init random for the untrained architecture"
-            )
-        module.load_published()
-    return module, card, "published"
+    if checkpoint is None and card.hub is None:
+        raise EncoderError(
+            f"{name} needs its weights: {card.weights or 'see its card'}; pass them with "
+            "--checkpoint FILE, or --init random for the untrained architecture"
+        )
+    return module, card, "published" if checkpoint is None else "checkpoint"
 
 
 def _from_file(path: Path, attribute: str | None) -> tuple[torch.nn.Module, EncoderCard]:

@@ -1,0 +1,59 @@
+"""Published weights from the Hugging Face hub: a pinned revision, resumed, checked, cached."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from benchmark.catalog import HubFile
+from benchmark.errors import EncoderError
+from benchmark.paths import file_sha256
+
+
+def fetch(file: HubFile, name: str) -> Path:
+    """The local copy of a published file, downloaded by huggingface_hub if it is not there yet.
+
+    `HF_HOME`, `HF_ENDPOINT`, `HF_TOKEN` and `HF_HUB_OFFLINE` mean what they do there.
+
+    Raises:
+        EncoderError: unreachable, gated, withdrawn or damaged; says which file, from where, and
+            how to pass a copy of it.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
+
+    page = f"https://huggingface.co/{file.repo}"
+    by_hand = "or pass a copy of the file with --checkpoint FILE"
+    try:
+        path = Path(hf_hub_download(file.repo, file.file, revision=file.revision))
+    except GatedRepoError:
+        raise EncoderError(
+            f"{name}: {file.file} is gated; accept the licence at {page}, then set HF_TOKEN, "
+            f"{by_hand}"
+        ) from None
+    except LocalEntryNotFoundError:
+        gated = f"; accept the licence at {page} and set HF_TOKEN first" if file.gated else ""
+        raise EncoderError(
+            f"{name} needs {file.file} of {page} (revision {file.revision}), which is not here and "
+            f"the hub cannot be reached: connect once{gated}, {by_hand}, or use --init random for "
+            "the untrained architecture"
+        ) from None
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise EncoderError(
+            f"{name}: {file.file} of {page} (revision {file.revision}) cannot be downloaded "
+            f"({reason}); try again, {by_hand}"
+        ) from None
+    _verify(path, file, name)
+    return path
+
+
+def _verify(path: Path, file: HubFile, name: str) -> None:
+    """Compare with the recorded checksum, else with the hub's own (the name of its blob)."""
+    blob = path.resolve().name
+    expected = file.sha256 or (blob if re.fullmatch(r"[0-9a-f]{64}", blob) else "")
+    if expected and file_sha256(path) != expected:
+        raise EncoderError(
+            f"{name}: {path} is damaged (its sha256 is not {expected}): delete {path.resolve()} "
+            "and run again"
+        )
