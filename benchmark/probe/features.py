@@ -142,10 +142,10 @@ def prepare(
 ) -> Features:
     """Standardise the rows of `sources` by their own statistics and find their eigenbasis.
 
-    With D > n the problem is moved to the at most n directions that the samples span (Gram
-    X Xᵀ). Otherwise the columns are rotated into the eigenbasis of XᵀX if that pays off, and
-    kept as they are, with the basis beside them, if it does not: a rotation costs 2nD² operations,
-    and going to the basis and back 4D² per logit column and pass. `basis` (D, D) is any
+    With D > n the problem is moved to n directions that hold all samples (a QR of Xᵀ) first. Then
+    the columns are rotated into the eigenbasis of XᵀX if that pays off, and kept as they are, with
+    the basis beside them, if it does not: a rotation costs 2nD² operations, and going to the basis
+    and back 4D² per logit column and pass. `basis` (D, D) is any
     orthogonal matrix known to be close to the eigenbasis (of a larger sample, say); it only
     preconditions, so an approximate one changes no result.
     """
@@ -153,25 +153,21 @@ def prepare(
     inverse_scale = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
     z = _standardised(sources, mean, inverse_scale, None, dtype, device)
     n, width = z.shape
+    span = None
     if width > n:
-        values, vectors = torch.linalg.eigh((z.double() @ z.double().T) / n)
-        keep = values > values[-1].clamp_min(1e-300) * 1e-13
-        values, vectors = values[keep], vectors[:, keep]
-        rotation = (z.double().T @ (vectors * (values * n).rsqrt())).to(dtype)
-        z = (vectors * (values * n).sqrt()).to(dtype)
-        return Features(z, None, rotation, mean, inverse_scale)
+        span, triangle = torch.linalg.qr(z.T)
+        z, basis = triangle.T.contiguous(), None
     if basis is None:
         basis = eigenbasis(z)
-    if n < passes_times_columns * 2:
-        size = max(1, BLOCK_VALUES // width)
-        for start in range(0, n, size):
-            z[start : start + size] = z[start : start + size] @ basis
-        return Features(z, None, basis, mean, inverse_scale)
-    return Features(z, basis, None, mean, inverse_scale)
+    if span is None and n >= passes_times_columns * 2:
+        return Features(z, basis, None, mean, inverse_scale)
+    size = max(1, BLOCK_VALUES // z.shape[1])
+    for start in range(0, n, size):
+        z[start : start + size] = z[start : start + size] @ basis
+    return Features(z, None, basis if span is None else span @ basis, mean, inverse_scale)
 
 
 def eigenbasis(z: torch.Tensor) -> torch.Tensor:
     """Orthogonal (D, D) eigenvectors of the Gram of evenly spaced rows of z (n, D)."""
     rows = z[:: max(1, len(z) // (SKETCH_ROWS_PER_COLUMN * z.shape[1]))]
-    gram = (rows.T @ rows).double() / len(rows)
-    return torch.linalg.eigh(gram)[1].to(z.dtype).contiguous()
+    return torch.linalg.eigh(rows.T @ rows / len(rows))[1].contiguous()
