@@ -236,7 +236,7 @@ def _same_length(encoder: LoadedEncoder, window: Window) -> list[Window]:
 def _outputs(
     encoder: LoadedEncoder, windows: list[Window], options: EmbedOptions
 ) -> Iterator[Finding]:
-    kinds: tuple[Kind, ...] = ("frames", "patches", "layers", "towers")
+    kinds: tuple[Kind, ...] = ("frames", "patches", "layers", "towers", "joint")
     for kind in kinds:
         if not encoder.offers(kind):
             continue
@@ -248,12 +248,52 @@ def _outputs(
         shapes = ", ".join(str(tuple(value.shape)) for value in output.values())
         if not all(np.isfinite(value).all() for value in output.values()):
             yield Finding(kind, False, f"{kind}() returns NaN or infinite values")
-        elif kind == "frames" and (problem := _frame_count(encoder, output["values"], windows[0])):
+        elif problem := _misplaced(encoder, output, windows, kind, options):
             yield Finding(kind, False, problem)
         else:
             yield Finding(kind, True, f"{kind}() gives {shapes}")
     if callable(getattr(encoder.module, "encode_text", None)):
-        yield _text(encoder)
+        shared: Kind = "joint" if encoder.offers("joint") else "clip"
+        joint = forward(encoder, encoder.spec.collate(windows[:1]), shared, options)["values"]
+        yield _text(encoder, joint.shape[-1])
+
+
+def _misplaced(
+    encoder: LoadedEncoder,
+    output: dict[str, NDArray[Any]],
+    windows: list[Window],
+    kind: Kind,
+    options: EmbedOptions,
+) -> str:
+    """What is wrong with the place of an output in time; empty where nothing is."""
+    if kind == "frames" and (problem := _frame_count(encoder, output["values"], windows[0])):
+        return problem
+    return _padding(encoder, windows, kind, options)
+
+
+def _padding(
+    encoder: LoadedEncoder, windows: list[Window], kind: Kind, options: EmbedOptions
+) -> str:
+    """How an output changes when its input is padded; empty where it does not."""
+    shortest, longest = windows[-1], windows[0]
+    if shortest.length == longest.length or "lengths" not in encoder.spec.collate([shortest]):
+        return ""
+    alone = forward(encoder, encoder.spec.collate([shortest]), kind, options)
+    padded = forward(encoder, encoder.spec.collate([longest, shortest]), kind, options)
+    for name, value in alone.items():
+        own, other = value[0], padded[name][1]
+        if kind == "frames":
+            # The last frames may see where the input ends; how many there are is checked before.
+            steps = max(1, min(len(own), len(other)) - 2)
+            own, other = own[:steps], other[:steps]
+        if own.shape != other.shape:
+            return f"{kind}() gives {own.shape} alone and {other.shape} in a batch of longer inputs"
+        if (gap := _differs(own, other)) > TOLERANCE:
+            return (
+                f"{kind}() changes by {gap:.1e} when its input is zero-padded to the length of a "
+                "neighbour: mask what lies beyond `lengths`"
+            )
+    return ""
 
 
 def _frame_count(encoder: LoadedEncoder, values: NDArray[Any], window: Window) -> str:
@@ -266,7 +306,7 @@ def _frame_count(encoder: LoadedEncoder, values: NDArray[Any], window: Window) -
     )
 
 
-def _text(encoder: LoadedEncoder) -> Finding:
+def _text(encoder: LoadedEncoder, width: int) -> Finding:
     encode: Callable[[list[str]], torch.Tensor] = encoder.module.encode_text  # type: ignore[assignment]
     try:
         with torch.inference_mode(), warnings.catch_warnings():
@@ -277,4 +317,11 @@ def _text(encoder: LoadedEncoder) -> Finding:
             )
     except Exception as error:
         return Finding("text", False, f"encode_text raises {type(error).__name__}: {error}")
+    if texts.shape[1] != width:
+        return Finding(
+            "text",
+            False,
+            f"encode_text gives {texts.shape[1]} dimensions, the input's embedding has {width}: "
+            "return both in one space (joint() may give the input's)",
+        )
     return Finding("text", True, f"encode_text gives {tuple(texts.shape)}")

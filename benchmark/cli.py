@@ -80,6 +80,9 @@ def evaluate(
     init: Init = None,
     modality: Modality = None,
     input_options: Input = None,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="encoders through torch.compile; needs a compiler")
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume/--fresh", help="reuse what is known, or compute all anew")
     ] = True,
@@ -105,6 +108,7 @@ def evaluate(
             out=out,
             checkpoint=checkpoint,
             init=init,
+            compiled=compiled,
             modality=modality,
             input_options=_json_options(input_options),
             fresh=not resume,

@@ -17,6 +17,7 @@ from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from benchmark.encoder import Kind, LoadedEncoder
 from benchmark.errors import EncoderError
+from benchmark.events import COMPILED
 from benchmark.inputs import Window
 from benchmark.prepare import read_rows
 from benchmark.store import Arrays, EmbeddingStore, Entry, EntryKey
@@ -31,14 +33,14 @@ from benchmark.store import Arrays, EmbeddingStore, Entry, EntryKey
 if TYPE_CHECKING:
     from datasets import Dataset
 
-SHARD = {"clip": 128, "layers": 64, "towers": 128, "frames": 32, "patches": 32}
+SHARD = {"clip": 128, "layers": 64, "towers": 128, "joint": 128, "frames": 32, "patches": 32}
 PRECISIONS = ("float32", "bfloat16", "float16")
 Progress = Callable[[int, int], None]  # examples done, examples in all
 
 
 @dataclass(frozen=True)
 class EmbedOptions:
-    """How to compute; of these only `precision` changes what is computed."""
+    """How to compute; of these only `precision`, with or without `COMPILED`, changes results."""
 
     device: str = "cpu"
     precision: str = "float32"
@@ -176,12 +178,27 @@ def embed_windows(
                 yield piece, _own(encoder, piece, outputs, row, tensors, kind)
 
 
-def call(module: torch.nn.Module, method: str, batch: dict[str, torch.Tensor]) -> Any:
+def call(
+    module: torch.nn.Module, method: str, batch: dict[str, torch.Tensor], *, compiled: bool = False
+) -> Any:
     """Call an encoder's method as its modality's contract says: by position, astronomy by name."""
     function = module if method == "forward" else getattr(module, method)
+    if compiled:
+        function = _compiled(module, method)
     if module.modality == "astronomy":
         return function(**batch)
     return function(*batch.values())
+
+
+_COMPILED: WeakKeyDictionary[torch.nn.Module, dict[str, Any]] = WeakKeyDictionary()
+
+
+def _compiled(module: torch.nn.Module, method: str) -> Any:
+    """The method through torch.compile, compiled once per encoder for any batch size and length."""
+    known = _COMPILED.setdefault(module, {})
+    if method not in known:
+        known[method] = torch.compile(getattr(module, method), dynamic=True)
+    return known[method]
 
 
 def forward(
@@ -195,13 +212,13 @@ def forward(
     method = kind if kind != "clip" and encoder.offers(kind) else "forward"
     device = torch.device(options.device)
     moved = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
-    half = options.precision != "float32"
-    autocast = (
-        torch.autocast(device.type, getattr(torch, options.precision)) if half else nullcontext()
-    )
+    precision = options.precision.removesuffix(COMPILED)
+    compiled = precision != options.precision
+    half = precision != "float32"
+    autocast = torch.autocast(device.type, getattr(torch, precision)) if half else nullcontext()
     try:
         with torch.inference_mode(), autocast:
-            output = call(encoder.module, method, moved)
+            output = call(encoder.module, method, moved, compiled=compiled)
     except torch.OutOfMemoryError as error:
         raise EncoderError(
             f"encoder {encoder.name} runs out of memory on {device}: use a smaller --batch-size"
@@ -209,21 +226,31 @@ def forward(
     except Exception as error:
         text = " ".join(str(error).split())[:300]
         shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in batch.items())
+        hint = "; run it without --compile" if compiled else ""
         raise EncoderError(
             f"encoder {encoder.name}: {method}({shapes}) fails: {type(error).__name__}: {text}"
+            f"{hint}"
         ) from error
     size = len(next(iter(batch.values())))
     outputs = output if isinstance(output, dict) else {"values": output}
     return {name: _checked(encoder, value, method, kind, size) for name, value in outputs.items()}
 
 
-_NDIM = {"clip": (2, 3), "frames": (3,), "patches": (3, 4), "layers": (3,), "towers": (2,)}
+_NDIM = {
+    "clip": (2, 3),
+    "frames": (3,),
+    "patches": (3, 4),
+    "layers": (3,),
+    "towers": (2,),
+    "joint": (2,),
+}
 _SHAPE = {
     "clip": "(B, D) or (B, T', D)",
     "frames": "(B, T', D)",
     "patches": "(B, H', W', D) or (B, N', D)",
     "layers": "(L, B, D)",
     "towers": "a dict of (B, D)",
+    "joint": "(B, D)",
 }
 
 

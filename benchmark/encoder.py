@@ -2,7 +2,8 @@
 
 An encoder is a `torch.nn.Module` with the attributes `modality` and `input` and the method
 `forward(...)` -> (B, D) embeddings or (B, T', D) tokens. Optional: `frames` with `frame_rate`,
-`patches`, `layers`, `towers`, `encode_text`, `card`.
+`patches`, `layers`, `towers`, `encode_text`, `joint` (the input in the space of `encode_text`,
+where that is not forward's), `card`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from benchmark.identity import code_digest, weights_digest
 from benchmark.inputs import InputSpec, input_spec
 from benchmark.paths import file_sha256
 
-Kind = Literal["clip", "frames", "patches", "layers", "towers"]
+Kind = Literal["clip", "frames", "patches", "layers", "towers", "joint"]
 Weights = Literal["none", "random", "published", "checkpoint", "own"]
 
 ADAPTER = re.compile(r"^([a-z_]+):(?!\d)(.+)$")

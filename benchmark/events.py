@@ -8,6 +8,8 @@ from pathlib import Path
 
 from benchmark.results import Result
 
+COMPILED = "+compile"  # after a precision: the encoder runs through torch.compile
+
 
 @dataclass(frozen=True)
 class RunOptions:

@@ -35,6 +35,8 @@ def task_kind(card: TaskCard, protocol: str, encoder: LoadedEncoder) -> tuple[Ki
         return "patches", ""
     if protocol == "zero-shot" and not callable(getattr(encoder.module, "encode_text", None)):
         return None, "the encoder has no text tower (encode_text)"
+    if protocol == "zero-shot" and encoder.offers("joint"):
+        return "joint", ""
     if protocol == "linear-probe" and target != "bags" and encoder.offers("layers"):
         return "layers", ""
     return "clip", ""

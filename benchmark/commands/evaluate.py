@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from benchmark.catalog import encoder_cards
 from benchmark.errors import SslBenchError
-from benchmark.events import RunOptions
+from benchmark.events import COMPILED, RunOptions
 from benchmark.execute import default_workers, execute
 from benchmark.modalities import MODALITIES
 from benchmark.plan import (
@@ -50,6 +50,7 @@ class EvalRequest:
     out: Path | None = None
     checkpoint: Path | None = None
     init: Literal["random"] | None = None
+    compiled: bool = False
     modality: str | None = None
     input_options: dict[str, Any] = field(default_factory=dict)
     fresh: bool = False
@@ -61,6 +62,8 @@ def run_eval(request: EvalRequest) -> None:
     cards = select_tasks(request.tasks, request.suite)
     protocols = select_protocols(request.protocols)
     device, precision = choose_device(request.device, request.precision)
+    if request.compiled:
+        precision += COMPILED  # other kernels, other last digits: never mixed with the rest
     references = encoder_references(request)
     plan = make_plan(references, cards, protocols)
     if not plan.units:
