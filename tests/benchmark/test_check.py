@@ -79,3 +79,23 @@ def test_wrong_frames_and_patches_are_found() -> None:
     failed = [f for f in check_encoder(tiles) if not f.passed]
     assert [f.check for f in failed] == ["patches"]
     assert "no square grid" in failed[0].detail
+
+
+def test_padding_of_frames_is_checked() -> None:
+    encoder = load_encoder("mock-spectrum")
+    exact = encoder.module.frames
+    encoder.module.frames = lambda waveform, lengths: (
+        exact(waveform, lengths) + waveform.shape[1] / 1000
+    )
+    failed = {f.check: f.detail for f in check_encoder(encoder) if not f.passed}
+    assert "zero-padded to the length of a neighbour" in failed["frames"]
+
+
+def test_texts_must_share_a_space_with_inputs() -> None:
+    encoder = load_encoder("mock-colours")
+    encoder.module.encode_text = lambda texts: torch.zeros(len(texts), 7)
+    failed = [f for f in check_encoder(encoder) if not f.passed]
+    assert [f.check for f in failed] == ["text"]
+    assert "return both in one space" in failed[0].detail
+    encoder.module.joint = lambda image: torch.ones(len(image), 7)
+    assert all(f.passed for f in check_encoder(encoder))
