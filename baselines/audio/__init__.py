@@ -1,5 +1,7 @@
 """Cards of the audio encoders (light: no encoder is imported here)."""
 
+from baselines.audio.spectrogram_transformer_cards import CARDS as SPECTROGRAM_TRANSFORMERS
+from baselines.audio.transformers_cards import CARDS as TRANSFORMERS
 from benchmark.catalog import EncoderCard
 
 ENCODERS: list[EncoderCard] = [
@@ -33,4 +35,6 @@ ENCODERS: list[EncoderCard] = [
         paper="Gulati et al. 2020, https://arxiv.org/abs/2005.08100",
         licence="Apache-2.0",
     ),
+    *SPECTROGRAM_TRANSFORMERS,
+    *TRANSFORMERS,
 ]

@@ -13,6 +13,8 @@ from baselines.echo.flow_statistics import FlowStatistics, clip_statistics, dens
 from baselines.echo.local_contrast import local_features
 from benchmark.inputs import input_spec
 
+STARTERS = [card for card in ENCODERS if card.kind in ("features", "control")]
+
 
 def build(card):
     module, _, name = card.target.partition(":")
@@ -20,7 +22,7 @@ def build(card):
     return getattr(importlib.import_module(module), name)(**card.options).eval()
 
 
-@pytest.fixture(params=ENCODERS, ids=[card.name for card in ENCODERS])
+@pytest.fixture(params=STARTERS, ids=[card.name for card in STARTERS])
 def card(request):
     return request.param
 
@@ -160,7 +162,7 @@ def test_local_features_ignore_gain():
 
 
 def test_random_weights_follow_the_seed():
-    card = next(card for card in ENCODERS if card.kind == "control")
+    card = next(card for card in STARTERS if card.kind == "control")
     batch = batch_of(build(card), [beating()])
     with torch.no_grad():
         first, again = build(card)(**batch), build(card)(**batch)
