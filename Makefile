@@ -13,9 +13,10 @@ eval: $(STAMP)  ## score every baseline on the starter suite
 test: $(STAMP)  ## the default tests: no network, a few minutes
 	$(BIN)/python -m pytest -n $(CORES) --dist worksteal
 
-bench: $(STAMP)  ## speed: the probe against scikit-learn, the engine against a bare loop
+bench: $(STAMP)  ## speed: the probe against scikit-learn, the engine against bare loops
 	$(BIN)/python tests/bench/probe.py --quick
 	$(BIN)/python tests/bench/embedding.py
+	$(BIN)/python tests/bench/encoders.py --reduced --examples 16
 
 lint: $(STAMP)  ## lint, format, types, import rule
 	$(BIN)/ruff check .

@@ -35,6 +35,7 @@ class HubFile:
     revision: str = "main"  # a commit, wherever one is known
     sha256: str = ""  # of the file, wherever known
     gated: bool = False  # the hub asks to accept a licence first
+    kind: Literal["model", "dataset"] = "model"  # of repository
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,6 @@ def encoder_card(name: str) -> EncoderCard:
     if name not in cards:
         raise SslBenchError(
             f"there is no encoder {name!r}.{nearest(name, cards)} See `ssl-bench list models`, "
-            "or name a file (my_encoder.py:MyEncoder), hf:NAME, timm:NAME or onnx:FILE."
+            "or name a file (my_encoder.py:MyEncoder), hf:NAME, timm:NAME, open_clip:NAME or onnx:FILE."
         )
     return cards[name]

@@ -36,7 +36,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"{path}: a checkpoint is .safetensors, or .pt / .pth / .ckpt / .bin with weights only"
         )
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_plain_data()):
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         refused = "weights_only" in str(error) or "Unsupported" in str(error)
         reason = "it holds more than weights (pickled code is refused)" if refused else "damaged"
@@ -49,6 +50,23 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         if isinstance(loaded.get(wrapper), Mapping):
             return dict(loaded[wrapper])
     return dict(loaded)
+
+
+def _plain_data() -> list[Any]:
+    """Types without behaviour that published checkpoints hold beside their tensors: NumPy numbers
+    (a best score) and the options of the training script."""
+    import argparse
+
+    import numpy as np
+
+    numbers = ("float64", "float32", "int64", "int32", "bool")
+    scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]
+    return [
+        argparse.Namespace,
+        np.dtype,
+        *(type(np.dtype(number)) for number in numbers),
+        *((scalar, f"{module}.multiarray.scalar") for module in ("numpy.core", "numpy._core")),
+    ]
 
 
 def load_into(module: torch.nn.Module, path: Path, name: str) -> None:

@@ -23,7 +23,7 @@ import torch
 from benchmark.catalog import EncoderCard, encoder_card, encoder_cards, import_target, nearest
 from benchmark.checkpoint import load_into
 from benchmark.errors import EncoderError, SslBenchError
-from benchmark.hub import fetch
+from benchmark.hub import published_weights
 from benchmark.identity import code_digest, weights_digest
 from benchmark.inputs import InputSpec, input_spec
 from benchmark.paths import file_sha256
@@ -76,7 +76,8 @@ def load_encoder(
 ) -> LoadedEncoder:
     """Load the encoder that `name` names, in evaluation mode on the CPU.
 
-    `name` is a catalog name, `file.py:Class`, `hf:NAME`, `timm:NAME` or `onnx:FILE`; `checkpoint`
+    `name` is a catalog name, `file.py:Class`, `hf:NAME`, `timm:NAME`, `open_clip:NAME` or
+    `onnx:FILE`; `checkpoint`
     replaces its weights; `init="random"` leaves it untrained, as a control; `reduced` builds the
     shallow copy that the card describes, for tests. Construction is seeded.
 
@@ -89,8 +90,8 @@ def load_encoder(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             module, card, weights = _construct(name, checkpoint, init, modality, reduced)
-        if weights == "published" and card.hub is not None:
-            checkpoint = fetch(card.hub, name)
+        if weights == "published" and card.kind == "pretrained":
+            checkpoint = published_weights(card, name)
     except SslBenchError:
         raise
     except ImportError as error:
@@ -161,11 +162,6 @@ def _construct(
         return module, card, "none"
     if card.kind == "control" or init == "random":
         return module, card, "random"
-    if checkpoint is None and card.hub is None:
-        raise EncoderError(
-            f"{name} needs its weights: {card.weights or 'see its card'}; pass them with "
-            "--checkpoint FILE, or --init random for the untrained architecture"
-        )
     return module, card, "published" if checkpoint is None else "checkpoint"
 
 

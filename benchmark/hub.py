@@ -5,9 +5,23 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from benchmark.catalog import HubFile
+from benchmark.catalog import EncoderCard, HubFile
 from benchmark.errors import EncoderError
 from benchmark.paths import file_sha256
+
+
+def published_weights(card: EncoderCard, name: str) -> Path:
+    """The local copy of an encoder's published weights.
+
+    Raises:
+        EncoderError: not on the hub, or `fetch` cannot get them; says what to pass instead.
+    """
+    if card.hub is None:
+        raise EncoderError(
+            f"{name} needs its weights: {card.weights or 'see its card'}; pass them with "
+            "--checkpoint FILE, or use --init random for the untrained architecture"
+        )
+    return fetch(card.hub, name)
 
 
 def fetch(file: HubFile, name: str) -> Path:
@@ -22,10 +36,13 @@ def fetch(file: HubFile, name: str) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
 
-    page = f"https://huggingface.co/{file.repo}"
+    datasets = "datasets/" if file.kind == "dataset" else ""
+    page = f"https://huggingface.co/{datasets}{file.repo}"
     by_hand = "or pass a copy of the file with --checkpoint FILE"
     try:
-        path = Path(hf_hub_download(file.repo, file.file, revision=file.revision))
+        path = Path(
+            hf_hub_download(file.repo, file.file, revision=file.revision, repo_type=file.kind)
+        )
     except GatedRepoError:
         raise EncoderError(
             f"{name}: {file.file} is gated; accept the licence at {page}, then set HF_TOKEN, "

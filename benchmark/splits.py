@@ -116,14 +116,17 @@ def _frames(arrays: Arrays, rows: NDArray[np.intp]) -> tuple[NDArray[Any], NDArr
 def class_texts(encoder: LoadedEncoder, task: Task) -> NDArray[np.float32]:
     """(C, D): per class the mean of its prompts' L2-normalised text embeddings.
 
-    A class without prompts in the card is prompted with its name.
+    A class without prompts in the card is prompted with its name, in the encoder's own sentences
+    (`prompt_templates`, with {} for the name) where it has some.
     """
     import torch
 
     target = task.card.target
+    templates = getattr(encoder.module, "prompt_templates", ("{}",))
     rows = []
     for name in target.classes:
-        prompts = list(target.prompts.get(name) or (name.replace("_", " ").replace("-", " "),))
+        label = name.replace("_", " ").replace("-", " ")
+        prompts = list(target.prompts.get(name) or (t.replace("{}", label) for t in templates))
         with torch.inference_mode():
             texts = encoder.module.encode_text(prompts).float().cpu()  # type: ignore[operator]
         rows.append(torch.nn.functional.normalize(texts, dim=-1).mean(0).numpy())

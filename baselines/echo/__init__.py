@@ -1,6 +1,6 @@
 """Cards of the echo encoders (light: no encoder is imported here)."""
 
-from benchmark.catalog import EncoderCard
+from benchmark.catalog import EncoderCard, HubFile
 
 ENCODERS: list[EncoderCard] = [
     EncoderCard(
@@ -33,5 +33,118 @@ ENCODERS: list[EncoderCard] = [
         paper="https://arxiv.org/abs/2203.12602",
         parameters=429_440,
         licence="Apache-2.0",
+    ),
+    EncoderCard(
+        name="discovr",
+        target="baselines.echo.discovr:Discovr",
+        modality="echo",
+        title="DISCOVR video encoder, ViT-Base",
+        summary=(
+            "Video transformer of 64 frames trained by self-distillation and online clusters of an "
+            "image encoder; mean token after fc_norm."
+        ),
+        parameters=86_227_200,
+        dimension=768,
+        paper="https://arxiv.org/abs/2506.11777",
+        licence="MIT (the authors' code)",
+        pretraining="echocardiograms without labels; the authors' code on videos of one's own",
+        weights=(
+            "a checkpoint in VideoMAE's fine-tuning layout, as the code of "
+            "https://github.com/mdivyanshu97/DISCOVR writes it; its page links no weights"
+        ),
+        reduced={"depth": 1, "dimension": 96, "heads": 3, "frames": 8, "size": 64},
+    ),
+    EncoderCard(
+        name="echonet-r2plus1d",
+        target="baselines.echo.echonet:EchoNetR2Plus1D",
+        modality="echo",
+        title="EchoNet-Dynamic R(2+1)D-18",
+        summary=(
+            "The pooled features under EchoNet-Dynamic's regression of the ejection fraction: a "
+            "supervised reference, trained with the labels of its dataset."
+        ),
+        parameters=31_300_125,
+        dimension=512,
+        paper="https://doi.org/10.1038/s41586-020-2145-8",
+        licence="the authors' own: no redistribution without their permission",
+        pretraining="Kinetics-400 (actions), then ejection fraction on EchoNet-Dynamic's videos",
+        pretraining_data=("kinetics-400", "echonet-dynamic"),
+        weights=(
+            "r2plus1d_18_32_2_pretrained.pt from "
+            "https://github.com/echonet/dynamic/releases/tag/v1.0.0"
+        ),
+        reduced={"frames": 4, "size": 16, "blocks": 1},
+    ),
+    EncoderCard(
+        name="videomae",
+        target="baselines.echo.videomae:VideoMAE",
+        modality="echo",
+        title="VideoMAE Base, Kinetics-400",
+        summary=(
+            "Video transformer pretrained to fill in masked tubes of everyday videos: what general "
+            "video pretraining gives on hearts. 16 frames, every fourth."
+        ),
+        parameters=86_227_200,
+        dimension=768,
+        paper="https://arxiv.org/abs/2203.12602",
+        licence="CC-BY-NC-4.0",
+        pretraining="masked autoencoding of Kinetics-400 videos, without labels",
+        pretraining_data=("kinetics-400",),
+        weights="pytorch_model.bin from https://huggingface.co/MCG-NJU/videomae-base",
+        hub=HubFile("MCG-NJU/videomae-base", "pytorch_model.bin"),
+        reduced={"depth": 1, "dimension": 96, "heads": 3, "mlp_dimension": 192, "size": 64},
+    ),
+    EncoderCard(
+        name="dino-frames",
+        target="baselines.echo.dino_frames:DinoFrames",
+        modality="echo",
+        title="DINO ViT-Small on frames",
+        summary=(
+            "Class tokens of single frames, averaged: what still pictures give, with no motion."
+        ),
+        parameters=21_665_664,
+        dimension=384,
+        paper="https://arxiv.org/abs/2104.14294",
+        licence="Apache-2.0",
+        pretraining="self-distillation on ImageNet-1k, without labels",
+        pretraining_data=("imagenet",),
+        weights="model.safetensors from https://huggingface.co/timm/vit_small_patch16_224.dino",
+        hub=HubFile("timm/vit_small_patch16_224.dino", "model.safetensors"),
+        reduced={"depth": 1, "frames": 4, "size": 64},
+    ),
+    EncoderCard(
+        name="echoclip",
+        target="baselines.echo.echoclip:EchoClip",
+        modality="echo",
+        title="EchoCLIP",
+        summary=(
+            "Frames and sentences of their reports in one space: ConvNeXt-Base and CLIP's text "
+            "transformer; unit-length frame embeddings averaged. Zero-shot."
+        ),
+        parameters=151_518_849,
+        dimension=512,
+        paper="https://doi.org/10.1038/s41591-024-02959-y",
+        licence="Cedars-Sinai academic software licence: academic and nonprofit research only",
+        pretraining=(
+            "CLIP weights, then 1,032,975 echocardiogram videos of Cedars-Sinai with their reports"
+        ),
+        pretraining_data=("cedars-sinai-echo",),
+        weights="open_clip_pytorch_model.bin from https://huggingface.co/mkaichristensen/echo-clip",
+        hub=HubFile("mkaichristensen/echo-clip", "open_clip_pytorch_model.bin"),
+        reduced={
+            "trunk": "convnext_atto",
+            "size": 64,
+            "dimension": 64,
+            "text_width": 64,
+            "text_layers": 1,
+            "text_heads": 2,
+            "frames": 4,
+        },
+        reported=(
+            "zero-shot ejection fraction, external validation set: mean absolute error 7.1% "
+            "(abstract of the paper)",
+            "zero-shot AUC: pacemakers 0.84, percutaneous mitral valve repair 0.92, artificial "
+            "aortic valves 0.97 (abstract of the paper)",
+        ),
     ),
 ]

@@ -27,6 +27,19 @@ ENCODERS: list[EncoderCard] = [
         weights="downloaded by huggingface_hub, or a local folder",
     ),
     EncoderCard(
+        name="open_clip:*",
+        target="baselines.generic.open_clip_model:OpenClip",
+        modality="",
+        kind="adapter",
+        title="Any CLIP of open_clip",
+        summary="open_clip:ViT-B-32/laion2b_s34b_b79k, open_clip:NAME/FILE, "
+        "open_clip:hf-hub:ORGANISATION/NAME or a folder; zero-shot; tissue tiles, or echo frames "
+        "averaged (--modality echo)",
+        licence="the model's own",
+        pretraining="the model's own",
+        weights="downloaded by open_clip from the model's hub page, or a local file or folder",
+    ),
+    EncoderCard(
         name="onnx:*",
         target="baselines.generic.onnx_file:OnnxFile",
         modality="",

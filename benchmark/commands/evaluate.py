@@ -68,6 +68,8 @@ def run_eval(request: EvalRequest) -> None:
     plan = make_plan(references, cards, protocols)
     if not plan.units:
         raise SslBenchError(_nothing_to_do(references, cards))
+    for reference in references:
+        _have_weights(reference)
     out = request.out or Path("runs") / (request.suite or "-".join(request.tasks)[:60])
     workers = request.workers or default_workers(device)
     options = RunOptions(
@@ -149,6 +151,16 @@ def encoder_references(request: EvalRequest) -> list[EncoderRef]:
     if request.checkpoint is not None and len(names) > 1:
         raise SslBenchError("--checkpoint goes with one --model")
     return [_reference(name, request) for name in names]
+
+
+def _have_weights(reference: EncoderRef) -> None:
+    """Download the published weights before any work begins, and say so early if they cannot be."""
+    card = encoder_cards().get(reference.name)
+    if card is None or card.kind != "pretrained" or reference.checkpoint or reference.init:
+        return
+    from benchmark.hub import published_weights
+
+    published_weights(card, card.name)
 
 
 def _reference(name: str, request: EvalRequest) -> EncoderRef:
