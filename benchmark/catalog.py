@@ -153,6 +153,7 @@ def encoder_card(name: str) -> EncoderCard:
     if name not in cards:
         raise SslBenchError(
             f"there is no encoder {name!r}.{nearest(name, cards)} See `ssl-bench list models`, "
-            "or name a file (my_encoder.py:MyEncoder), hf:NAME, timm:NAME, open_clip:NAME or onnx:FILE."
+            "or name a file (my_encoder.py:MyEncoder), hf:NAME, timm:NAME, open_clip:NAME or "
+            "onnx:FILE."
         )
     return cards[name]

@@ -241,3 +241,19 @@ def test_data_commands(tmp_path: Path) -> None:
 
 def test_version() -> None:
     assert run("--version").stdout.startswith("ssl-bench ")
+
+
+@pytest.mark.parametrize("model", ["mert", "ssast"])
+def test_missing_weights_are_said_before_any_work(model: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmark.cli", "eval", "-m", model, "-t", "oneshot-family"],
+        cwd=tmp_path,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "--checkpoint FILE" in done.stderr
+    assert "https://" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("*.json"))
