@@ -48,6 +48,7 @@ class EncoderCard:
     title: str
     kind: Literal["features", "control", "pretrained", "adapter"] = "pretrained"
     summary: str = ""
+    slow: bool = False  # too slow without a GPU for `--model all`
     options: dict[str, Any] = field(default_factory=dict)
     parameters: int | None = None
     dimension: int | None = None

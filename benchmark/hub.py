@@ -1,4 +1,4 @@
-"""Published weights from the Hugging Face hub: a pinned revision, resumed, checked, cached."""
+"""Published weights from the Hugging Face hub: a pinned revision, checked, cached."""
 
 from __future__ import annotations
 

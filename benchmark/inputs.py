@@ -224,15 +224,15 @@ class EcgInput(InputSpec):
         return {"signal": _pad_stack(signals, 1, longest), "lengths": _lengths(windows)}
 
 
-def _resize(images: Array, size: tuple[int, int]) -> Array:
-    """Bilinear, antialiased resize of (N, C, H, W) float32 to (N, C, *size)."""
+def _resize(images: Array, size: tuple[int, int], mode: str = "bilinear") -> Array:
+    """Antialiased resize of (N, C, H, W) float32 to (N, C, *size), bilinear or bicubic."""
     if images.shape[-2:] == size:
         return images
     import torch
     from torch.nn.functional import interpolate
 
     tensor = torch.from_numpy(np.ascontiguousarray(images))
-    resized: Array = interpolate(tensor, size=size, mode="bilinear", antialias=True).numpy()
+    resized: Array = interpolate(tensor, size=size, mode=mode, antialias=True).numpy()
     return resized
 
 
@@ -300,13 +300,26 @@ class ImageInput(InputSpec):
 
     modality: ClassVar[str] = "histopathology"
     size: int = Field(224, gt=0, description="height and width in pixels")
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    crop: bool = Field(
+        False, description="shortest edge to `size`, then the centre; patches miss the margins"
+    )
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     def windows(self, example: Example, whole: bool = False) -> list[Window]:
         pixels = np.moveaxis(np.asarray(example["image"]).astype(np.float32) / 255, -1, 0)[None]
-        image = _standardise(_resize(pixels, (self.size, self.size)), self.mean, self.std)[0]
-        return [Window({"image": image}, 1)]
+        height, width = pixels.shape[-2:]
+        if self.crop:
+            scale = self.size / min(height, width)
+            shape = (max(self.size, int(height * scale)), max(self.size, int(width * scale)))
+            top, left = round((shape[0] - self.size) / 2), round((shape[1] - self.size) / 2)
+        else:
+            shape, top, left = (self.size, self.size), 0, 0
+        resized = _resize(pixels, shape, self.interpolation)
+        # Bicubic weights overshoot; the libraries' images of bytes cannot.
+        resized = resized[..., top : top + self.size, left : left + self.size].clip(0, 1)
+        return [Window({"image": _standardise(resized, self.mean, self.std)[0]}, 1)]
 
     def collate(self, windows: Sequence[Window]) -> dict[str, torch.Tensor]:
         return {"image": _pad_stack([w.arrays["image"] for w in windows], 0, 3)}

@@ -118,9 +118,13 @@ def select_protocols(names: Sequence[str]) -> tuple[str, ...] | None:
 
 
 def catalog_refs(kinds: Sequence[str] = ("features", "control")) -> list[EncoderRef]:
-    """The encoders that run with nothing to download: what `--model all` means."""
+    """The encoders that run anywhere with nothing to download: what `--model all` means."""
     cards = encoder_cards().values()
-    return [EncoderRef(card.name, card.modality) for card in cards if card.kind in kinds]
+    return [
+        EncoderRef(card.name, card.modality)
+        for card in cards
+        if card.kind in kinds and not card.slow
+    ]
 
 
 def make_plan(

@@ -33,6 +33,7 @@ ENCODERS: list[EncoderCard] = [
         name="point-nn",
         target="baselines.pointcloud.point_nn:PointNN",
         modality="pointcloud",
+        slow=True,
         title="Point-NN",
         kind="features",
         summary="no parameters: farthest-point sampling, neighbours, trigonometric embeddings and "

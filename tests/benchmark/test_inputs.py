@@ -133,3 +133,19 @@ def test_an_unknown_option_or_modality_is_named() -> None:
         input_spec("audio", {"sample_rat": 16_000})
     with pytest.raises(EncoderError, match="'smell' is not one of audio"):
         input_spec("smell")
+
+
+def test_a_cropped_image_is_what_the_image_library_gives() -> None:
+    from PIL import Image
+
+    from benchmark.inputs import ImageInput
+
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    image = np.asarray(Image.fromarray(coarse).resize((330, 220), Image.Resampling.BICUBIC))
+    spec = ImageInput(size=64, interpolation="bicubic", crop=True, mean=(0, 0, 0), std=(1, 1, 1))
+    found = spec.windows({"image": image})[0].arrays["image"]
+    resized = Image.fromarray(image).resize((96, 64), Image.Resampling.BICUBIC)
+    expected = np.moveaxis(np.asarray(resized.crop((16, 0, 80, 64))), -1, 0) / 255
+    assert found.shape == (3, 64, 64)
+    assert np.abs(found - expected).max() < 0.012  # the library rounds to bytes, twice
