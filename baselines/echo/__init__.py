@@ -90,8 +90,12 @@ ENCODERS: list[EncoderCard] = [
         licence="CC-BY-NC-4.0",
         pretraining="masked autoencoding of Kinetics-400 videos, without labels",
         pretraining_data=("kinetics-400",),
-        weights="pytorch_model.bin from https://huggingface.co/MCG-NJU/videomae-base",
-        hub=HubFile("MCG-NJU/videomae-base", "pytorch_model.bin"),
+        weights="model.safetensors from https://huggingface.co/MCG-NJU/videomae-base",
+        hub=HubFile(
+            "MCG-NJU/videomae-base",
+            "model.safetensors",
+            revision="dc740ceda42fce44faed2ea03c6d447db72f6af9",
+        ),
         reduced={"depth": 1, "dimension": 96, "heads": 3, "mlp_dimension": 192, "size": 64},
     ),
     EncoderCard(

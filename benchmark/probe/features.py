@@ -103,13 +103,6 @@ class Features:
         weights = theta[:-1] if self.rotation is None else self.rotation @ theta[:-1]
         return weights.double().cpu().numpy(), theta[-1].double().cpu().numpy()
 
-    def fold(self, coef: np.ndarray, at_mean: np.ndarray) -> torch.Tensor:
-        """The reverse of `unfold`."""
-        weights = torch.from_numpy(coef).to(self.z)
-        if self.rotation is not None:
-            weights = self.rotation.T @ weights
-        return torch.cat((weights, torch.from_numpy(at_mean).to(self.z).unsqueeze(0)))
-
 
 def _standardised(
     sources: Sequence[Source],

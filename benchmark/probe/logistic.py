@@ -99,27 +99,15 @@ class LogisticFit:
             self.objective, weights, tol=self.setting.tol, max_iter=self.setting.max_iter
         )
 
-    def one(self, penalty: float, start: Linear | None = None) -> Solution:
-        """The solution for one C, if possible from a predictor fitted on similar data."""
+    def one(self, penalty: float) -> Solution:
+        """The solution for one C."""
         if self.objective is None:
             return self._constant()
-        theta = None
-        if start is not None and (start.at_mean[self.columns.active] > -1e3).all():
-            features = self.features
-            scale = np.divide(
-                1.0,
-                features.inverse_scale,
-                out=np.zeros_like(features.inverse_scale),
-                where=features.inverse_scale > 0,
-            )
-            at_mean = start.at_mean + (features.mean - start.mean) @ start.coef
-            theta = self.columns.contract(features.fold(start.coef * scale[:, None], at_mean))
         return solve_one(
             self.objective,
             1.0 / (penalty * self.n),
             tol=self.setting.tol,
             max_iter=self.setting.max_iter,
-            start=theta,
         )
 
     def decision(self, projected: torch.Tensor, solution: Solution) -> np.ndarray:

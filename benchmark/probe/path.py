@@ -23,7 +23,7 @@ BACKTRACKS = 12
 FLAT = 0.5  # fraction of the slope that a step may leave beyond the minimum,
 STEEP = 0.9  # and short of it
 PATIENCE = 150  # iterations without a smaller gradient: rounding has the last word
-POLISH = 0.2  # the final fit goes on to this fraction of the tolerance,
+POLISH = 0.02  # the final fit goes on to this fraction of the tolerance,
 POLISH_ITERATIONS = 60  # unless rounding or slow progress stops it first
 
 
@@ -224,28 +224,20 @@ def solve_path(
         yield solver.solve(penalty)
 
 
-def solve_one(
-    objective: Objective,
-    penalty: float,
-    *,
-    tol: float,
-    max_iter: int,
-    start: torch.Tensor | None = None,
-) -> Solution:
-    """The solution for one penalty, from `start` or down a coarse path to it.
+def solve_one(objective: Objective, penalty: float, *, tol: float, max_iter: int) -> Solution:
+    """The solution for one penalty, down a coarse path to it.
 
-    The coarse path matters where classes are separable: a weak penalty solved from zero
-    meets the tolerance far from its optimum.
+    The path matters where classes are separable: a weak penalty solved from zero, or from the
+    solution on fewer samples, meets the tolerance far from its optimum.
     """
     solver = PathSolver(objective, tol=tol, max_iter=max_iter)
     iterations, larger = 0, penalty
-    start = None if start is None else start.T.contiguous()
-    while start is None and larger < objective.features.variance:
-        larger *= 10**0.75
+    while larger < objective.features.variance:
+        larger *= 10**1.5
     while larger > penalty * 1.01:
         iterations += solver.solve(larger, tol=10 * tol).iterations
-        larger /= 10**0.75
-    last = solver.solve(penalty, start=start)
+        larger /= 10**1.5
+    last = solver.solve(penalty)
     iterations += last.iterations
     if last.converged:
         solver.max_iter = POLISH_ITERATIONS

@@ -140,7 +140,7 @@ def fit_probe(
     order = np.argsort(grid, kind="stable")
     score = DEFAULT_SCORES[kind] if score is None else score
     fitter = _Ridge if kind == "regression" else _Logistic
-    task = fitter(train, held, grid[order], score, setting)
+    task = fitter(train, held, grid[order], score, setting, refit)
     if len(grid) == 1:
         scores, selection, chosen = None, "fixed", 0
     elif held is not None:
@@ -152,7 +152,7 @@ def fit_probe(
         scores = task.cross_validate(parts)
         selection = f"{len(parts)}-fold group cross-validation"
         chosen = choose(scores, grid[order])
-    best = task.final(chosen, refit)
+    best = task.final(chosen)
     if scores is not None:
         unsorted = np.empty_like(scores)
         unsorted[order] = scores
@@ -214,10 +214,16 @@ class _Task:
     """A probe being chosen: training part, validation part, penalties in increasing order."""
 
     def __init__(
-        self, train: _Part, held: _Part | None, grid: np.ndarray, score: Score, setting: Setting
+        self,
+        train: _Part,
+        held: _Part | None,
+        grid: np.ndarray,
+        score: Score,
+        setting: Setting,
+        refit: bool,
     ) -> None:
         self.train, self.held, self.grid = train, held, grid
-        self.score, self.setting = score, setting
+        self.score, self.setting, self.refit = score, setting, refit
         self.iterations = 0
 
     def _scored(self, decision: np.ndarray, given: np.ndarray) -> np.ndarray:
@@ -243,7 +249,7 @@ class _Logistic(_Task):
 
     def validate(self) -> np.ndarray:
         assert self.held is not None
-        return self._path_scores(self.train, self.held, keep=True)
+        return self._path_scores(self.train, self.held, keep=not self.refit)
 
     def fold_scores(self, kept: np.ndarray, held_out: np.ndarray) -> np.ndarray:
         if self.basis is None:
@@ -256,7 +262,7 @@ class _Logistic(_Task):
     ) -> np.ndarray:
         size = len(self.grid)
         fit = LogisticFit(train.sources, train.targets, self.setting, penalties=size, basis=basis)
-        if keep:
+        if self.basis is None:
             self.basis = fit.features.directions  # near enough to those of the refit's samples
         projected = fit.features.project(held.sources)
         scores, best = np.empty(size), -np.inf
@@ -267,22 +273,28 @@ class _Logistic(_Task):
                 best, self.best = scores[k], fit.linear(solution)
         return scores
 
-    def final(self, chosen: int, refit: bool) -> Linear:
-        if self.best is not None and not refit:
+    def final(self, chosen: int) -> Linear:
+        if self.best is not None:
             return self.best
-        part = self.train.joined(self.held) if refit else self.train
+        part = self.train.joined(self.held) if self.refit else self.train
         basis = self.basis
         fit = LogisticFit(part.sources, part.targets, self.setting, penalties=1, basis=basis)
-        solution = fit.one(float(self.grid[chosen]), start=self.best)
+        solution = fit.one(float(self.grid[chosen]))
         self.iterations += solution.iterations
         return fit.linear(solution)
 
 
 class _Ridge(_Task):
     def __init__(
-        self, train: _Part, held: _Part | None, grid: np.ndarray, score: Score, setting: Setting
+        self,
+        train: _Part,
+        held: _Part | None,
+        grid: np.ndarray,
+        score: Score,
+        setting: Setting,
+        refit: bool,
     ) -> None:
-        super().__init__(train, held, grid, score, setting)
+        super().__init__(train, held, grid, score, setting, refit)
         self.alphas = torch.from_numpy(1.0 / grid).to(setting.device)
         self.base = Standardiser(train.sources, setting.device)
 
@@ -330,8 +342,8 @@ class _Ridge(_Task):
             scores.append(self._scored(some.decision(held.sources), held.given))
         return np.concatenate(scores)
 
-    def final(self, chosen: int, refit: bool) -> Linear:
-        part = self.train.joined(self.held) if refit else self.train
+    def final(self, chosen: int) -> Linear:
+        part = self.train.joined(self.held) if self.refit else self.train
         path = self._fit(part, self.alphas[chosen : chosen + 1])
         return Linear(
             path.weights[:, :, 0].cpu().numpy(),

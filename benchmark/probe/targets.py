@@ -74,11 +74,6 @@ class Columns:
             out[:, torch.from_numpy(self.active).to(theta.device)] = theta
         return out
 
-    def contract(self, theta: torch.Tensor) -> torch.Tensor:
-        """The reverse of `expand`."""
-        picked = theta[:, torch.from_numpy(self.active).to(theta.device)]
-        return picked[:, 1:] - picked[:, :1] if self.binary else picked
-
     def encode(self, y: np.ndarray, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
         """Targets of the optimisation problem: labels (n,), or (n, columns)."""
         if self.kind == "multilabel":

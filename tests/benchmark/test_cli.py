@@ -257,3 +257,24 @@ def test_missing_weights_are_said_before_any_work(model: str, tmp_path: Path) ->
     assert "https://" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_dataset_that_was_seen_in_pretraining_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import torch\n"
+        "class Mine(torch.nn.Module):\n"
+        "    modality, input = 'audio', dict(sample_rate=8000, seconds=1)\n"
+        "    card = dict(pretraining_data=('mock-audio',), licence='none')\n"
+        "    def forward(self, waveform, lengths):\n"
+        "        spectrum = torch.fft.rfft(waveform, 512, dim=1).abs()\n"
+        "        return spectrum[:, :64].log1p()\n"
+    )
+    command = ["eval", "-m", "mine.py:Mine", "-m", "mock-net", "-t", "mock-pitch", "-p", "knn"]
+    done = run(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    results = [json.loads(path.read_text()) for path in tmp_path.rglob("results/*.json")]
+    seen = {
+        result["encoder"]["name"]: result["encoder"]["seen_in_pretraining"] for result in results
+    }
+    assert seen == {"Mine": True, "mock-net": False}
+    assert "seen in pretraining" in " ".join(done.stdout.split())
