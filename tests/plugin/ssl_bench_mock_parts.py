@@ -135,7 +135,7 @@ class Slow(torch.nn.Module):
     input = {"sample_rate": 4000}
 
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        time.sleep(0.02)
+        time.sleep(float(os.environ.get("MOCK_SECONDS", "0.02")))
         if "MOCK_LOG" in os.environ:
             with open(os.environ["MOCK_LOG"], "a") as log:
                 log.write(f"{len(waveform)}\n")
