@@ -24,22 +24,31 @@ def published_weights(card: EncoderCard, name: str) -> Path:
     return fetch(card.hub, name)
 
 
-def fetch(file: HubFile, name: str) -> Path:
+def fetch(file: HubFile, name: str, *, weights: bool = True) -> Path:
     """The local copy of a published file, downloaded by huggingface_hub if it is not there yet.
 
-    `HF_HOME`, `HF_ENDPOINT`, `HF_TOKEN` and `HF_HUB_OFFLINE` mean what they do there.
+    weights: the file could be passed by --checkpoint as well; a vocabulary could not. `HF_HOME`,
+    `HF_ENDPOINT`, `HF_TOKEN` and `HF_HUB_OFFLINE` mean what they do there.
 
     Raises:
         EncoderError: unreachable, gated, withdrawn or damaged; says which file, from where, and
             how to pass a copy of it.
     """
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
 
     datasets = "datasets/" if file.kind == "dataset" else ""
     page = f"https://huggingface.co/{datasets}{file.repo}"
-    by_hand = "or pass a copy of the file with --checkpoint FILE"
+    by_hand = (
+        "or pass a copy of the file with --checkpoint FILE" if weights else "or copy its cache"
+    )
+    untrained = ", or use --init random for the untrained architecture" if weights else ""
     try:
+        cached = try_to_load_from_cache(
+            file.repo, file.file, revision=file.revision, repo_type=file.kind
+        )
+        if not isinstance(cached, str) and not _reachable():
+            raise LocalEntryNotFoundError("no network")  # the library would try for half a minute
         path = Path(
             hf_hub_download(file.repo, file.file, revision=file.revision, repo_type=file.kind)
         )
@@ -52,8 +61,7 @@ def fetch(file: HubFile, name: str) -> Path:
         gated = f"; accept the licence at {page} and set HF_TOKEN first" if file.gated else ""
         raise EncoderError(
             f"{name} needs {file.file} of {page} (revision {file.revision}), which is not here and "
-            f"the hub cannot be reached: connect once{gated}, {by_hand}, or use --init random for "
-            "the untrained architecture"
+            f"the hub cannot be reached: connect once{gated}, {by_hand}{untrained}"
         ) from None
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -63,6 +71,24 @@ def fetch(file: HubFile, name: str) -> Path:
         ) from None
     _verify(path, file, name)
     return path
+
+
+def _reachable() -> bool:
+    """Whether the hub's name can be resolved; behind a proxy that is not ours to ask."""
+    import socket
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies
+
+    from huggingface_hub.constants import ENDPOINT
+
+    host = urlsplit(ENDPOINT)
+    if getproxies():
+        return True
+    try:
+        socket.getaddrinfo(host.hostname, host.port or 443)
+    except OSError:
+        return False
+    return True
 
 
 def _verify(path: Path, file: HubFile, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
@@ -77,7 +78,8 @@ class _Session:
             self.source = task.source
         recipe = encoder_recipe(self.ref, self.options.seed)
         known = Known(self.ref, task, recipe or self._encoder().digest, self.options, self.tell)
-        for name in protocols:
+        # A text tower may lack its vocabulary: what needs none is done first.
+        for name in sorted(protocols, key=lambda name: name == "zero-shot"):
             if not known.tell(name):
                 self._compute(task, name, known)
 
@@ -92,17 +94,19 @@ class _Session:
         if kind is None:
             known.keep_skip(name, reason)
             return
-        splits, cost = self._splits(task, kind)
-        if name == "retrieval" and encoder.offers("towers"):
-            self._add_towers(task, splits)
+        texts = None
         if name == "zero-shot":
             from benchmark.splits import class_texts
 
-            splits["test"].class_texts = class_texts(encoder, task)
+            texts = class_texts(encoder, task)
+        splits, cost = self._splits(task, kind, protocol(name).reads)
+        splits["test"].class_texts = texts
+        if name == "retrieval" and encoder.offers("towers"):
+            self._add_towers(task, splits)
         self.tell(Event("score", self.ref.name, task.card.name, name))
         begun = time.perf_counter()
         scores = protocol(name).run(
-            splits["train"],
+            splits.get("train", splits["test"]),
             splits.get("validation"),
             splits["test"],
             task.card,
@@ -118,11 +122,13 @@ class _Session:
         write_result(result, self.options.out / "results")
         self.tell(Event("result", self.ref.name, task.card.name, name, result=result))
 
-    def _splits(self, task: Task, kind: Kind) -> tuple[dict[str, Split], dict[str, Any]]:
+    def _splits(
+        self, task: Task, kind: Kind, read: Sequence[str]
+    ) -> tuple[dict[str, Split], dict[str, Any]]:
         from benchmark.splits import build_split
 
         splits, seconds, samples = {}, 0.0, 0
-        for split in task.splits:
+        for split in (split for split in task.splits if split in read):
             embedded = self._embed(task, split, kind)
             splits[split] = build_split(task, split, embedded.arrays, kind, self._encoder())
             seconds += embedded.seconds

@@ -203,7 +203,7 @@ def _roberta_tokenizer() -> Any:
     from transformers import RobertaTokenizer
 
     vocabulary, merges = (
-        str(fetch(HubFile(REPOSITORY, file, REVISION), "clap's tokenizer"))
+        str(fetch(HubFile(REPOSITORY, file, REVISION), "clap's tokenizer", weights=False))
         for file in ("vocab.json", "merges.txt")
     )
     return RobertaTokenizer(vocab=vocabulary, merges=merges)

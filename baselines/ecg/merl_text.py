@@ -71,7 +71,7 @@ class Tokenizer:
         if self._words is None:
             from tokenizers import Tokenizer as WordPieces
 
-            words = WordPieces.from_file(str(fetch(VOCABULARY, "merl")))
+            words = WordPieces.from_file(str(fetch(VOCABULARY, "merl's text tower", weights=False)))
             words.no_padding()
             words.enable_truncation(MAX_TOKENS)
             self._words = words

@@ -76,6 +76,7 @@ class Protocol:
     name: ClassVar[str]
     version: ClassVar[int] = 1
     targets: ClassVar[Sequence[str]]  # target kinds it can score
+    reads: ClassVar[Sequence[str]] = ("train", "validation", "test")  # splits; others stay unread
 
     def run(
         self,

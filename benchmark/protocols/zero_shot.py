@@ -26,6 +26,7 @@ class ZeroShotProtocol(Protocol):
 
     name = "zero-shot"
     targets: ClassVar[tuple[str, ...]] = ("multiclass", "multilabel", "bags")
+    reads: ClassVar[tuple[str, ...]] = ("test",)
 
     def run(
         self,

@@ -279,3 +279,22 @@ def test_a_dataset_that_was_seen_in_pretraining_is_said_so(tmp_path: Path) -> No
     }
     assert seen == {"Mine": True, "mock-net": False}
     assert "seen in pretraining" in " ".join(done.stdout.split())
+
+
+def test_a_failing_text_tower_costs_only_the_zero_shot_score(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import torch\n"
+        "class Mine(torch.nn.Module):\n"
+        "    modality, input = 'audio', dict(sample_rate=8000, seconds=1)\n"
+        "    def forward(self, waveform, lengths):\n"
+        "        return torch.fft.rfft(waveform, 512, dim=1).abs()[:, :64].log1p()\n"
+        "    def encode_text(self, texts):\n"
+        "        raise RuntimeError('no vocabulary')\n"
+    )
+    command = ["eval", "-m", "mine.py:Mine", "-t", "mock-pitch", "-p", "zero-shot", "-p", "knn"]
+    done = run(*command, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "no vocabulary" in done.stderr
+    assert "Traceback" not in done.stderr
+    results = [json.loads(path.read_text()) for path in tmp_path.rglob("runs/*/results/*.json")]
+    assert [result["protocol"]["name"] for result in results] == ["knn"]

@@ -165,7 +165,7 @@ def test_roberta_tokens_come_from_the_checkpoints_vocabulary(
     (tmp_path / "merges.txt").write_text("#version: 0.2\nd o\ndo g\n", encoding="utf-8")
     asked: list[HubFile] = []
 
-    def fetched(file: HubFile, name: str) -> Path:
+    def fetched(file: HubFile, name: str, **options: object) -> Path:
         asked.append(file)
         return tmp_path / file.file
 

@@ -252,7 +252,7 @@ def test_word_pieces_are_those_of_bert(tmp_path, monkeypatch):
     ]
     (tmp_path / "vocab.txt").write_text("\n".join(words))
     BertWordPieceTokenizer(str(tmp_path / "vocab.txt")).save(str(tmp_path / "tokenizer.json"))
-    monkeypatch.setattr(text_module, "fetch", lambda file, name: tmp_path / file.file)
+    monkeypatch.setattr(text_module, "fetch", lambda file, name, **options: tmp_path / file.file)
     texts = ["Sinus Rhythm, ST-T", "sinus", "rhythm " * 300]
     tokens, mask = Tokenizer("hub")(texts, torch.device("cpu"))
     theirs = BertTokenizer(str(tmp_path / "vocab.txt"), do_lower_case=True)(
