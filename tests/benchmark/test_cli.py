@@ -169,7 +169,15 @@ def test_list_options_and_unusable_places(tmp_path: Path) -> None:
 def test_ctrl_c_keeps_what_was_done(tmp_path: Path, own_cache: Path) -> None:
     command = [sys.executable, "-m", "benchmark.cli", "eval", "-m", "mock-slow", "-t", "mock-many"]
     slow = {**os.environ, "MOCK_SECONDS": "0.3"}  # it must not end before it is stopped
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=slow)
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=slow,
+        # A shell's background jobs inherit an ignored SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while not list(own_cache.glob("embeddings/*/*/*.safetensors")) and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
