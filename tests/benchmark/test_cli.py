@@ -176,7 +176,7 @@ def test_ctrl_c_keeps_what_was_done(tmp_path: Path, own_cache: Path) -> None:
         text=True,
         env=slow,
         # A shell's background jobs inherit an ignored SIGINT.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     while not list(own_cache.glob("embeddings/*/*/*.safetensors")) and process.poll() is None:
         time.sleep(0.02)
