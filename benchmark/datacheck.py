@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from benchmark.check import Finding
 from benchmark.errors import SslBenchError
-from benchmark.prepare import open_source, prepared_folder, read_rows, update_hash
-from benchmark.splits import read_targets
+from benchmark.prepare import prepared_folder
+from benchmark.survey import Survey, survey_files, survey_prepared
 
 if TYPE_CHECKING:
     from benchmark.task import Task
@@ -28,30 +26,30 @@ def check_task(task: Task) -> Iterator[Finding]:
     yield Finding("files", True, _files(files))
     yield from _checksums(files)
     try:
-        loaded = {split: read_targets(task, split) for split in task.splits}
+        found = survey_prepared(task)
     except SslBenchError as error:
-        yield Finding("examples", False, str(error))
-        return
-    counts = ", ".join(f"{len(rows)} {split}" for split, (_, rows, _) in loaded.items())
-    yield Finding("examples", True, counts)
-    yield from _labels(task, {split: targets for split, (_, _, targets) in loaded.items()})
-    groups = {
-        split: set(data.data.column("group").to_numpy()[rows].tolist())
-        for split, (data, rows, _) in loaded.items()
-    }
-    shared = _overlaps(groups)
+        found = survey_files(task)
+        if not (found.errors or found.twice or found.shared_groups):
+            found.errors.append(str(error))
+    counts = ", ".join(f"{number} {split}" for split, number in found.counts.items())
+    problems = found.errors + [f"the id {name!r} stands twice" for name in found.twice]
+    for problem in problems:
+        yield Finding("examples", False, problem)
+    if not problems:
+        yield Finding("examples", True, counts)
+    yield from _labels(task, found)
+    shared = found.shared_groups
     unit = task.card.grouping
-    detail = f"no {unit} is in two splits ({sum(map(len, groups.values()))} in all)"
+    detail = f"no {unit} is in two splits ({sum(map(len, found.groups.values()))} in all)"
     if shared:
         detail = (
             f"{unit} in two splits: {_some(shared)}; training and test would not be independent"
         )
     yield Finding("groups", not shared, detail)
-    copies = _duplicates(task)
     detail = "no identical input in two splits"
-    if copies:
-        detail = f"identical inputs in two splits: {_some(copies)}; remove or regroup them"
-    yield Finding("duplicates", not copies, detail)
+    if found.copies:
+        detail = f"identical inputs in two splits: {_some(found.copies)}; remove or regroup them"
+    yield Finding("duplicates", not found.copies, detail)
 
 
 def _files(files: list[Path]) -> str:
@@ -98,52 +96,20 @@ def _some(items: list[str]) -> str:
     return ", ".join(items[:5]) + (f" and {len(items) - 5} more" if len(items) > 5 else "")
 
 
-def _overlaps(sets: dict[str, set[str]]) -> list[str]:
-    names = list(sets)
-    return [
-        f"{item} ({first} and {second})"
-        for i, first in enumerate(names)
-        for second in names[i + 1 :]
-        for item in sorted(sets[first] & sets[second])
-    ]
-
-
-def _labels(task: Task, targets: dict[str, Any]) -> Iterator[Finding]:
+def _labels(task: Task, found: Survey) -> Iterator[Finding]:
     """Every class in every split."""
     target = task.card.target
     if target.kind not in ("multiclass", "bags", "multilabel"):
         return
-    lacking = []
-    for split, labels in targets.items():
-        if target.kind == "multilabel":
-            present = np.flatnonzero((np.asarray(labels) > 0).any(0))
-        else:
-            present = np.unique(labels)
-        absent = set(range(len(target.classes))) - {int(label) for label in present}
-        lacking += [f"{target.classes[label]} in {split}" for label in sorted(absent)]
+    lacking = [
+        f"{target.classes[label]} in {split}"
+        for split in task.splits
+        for label in sorted(set(range(len(target.classes))) - found.labels.get(split, set()))
+    ]
     detail = "every class is in every split"
     if lacking:
         detail = f"no example of {_some(lacking)}"
     yield Finding("labels", not lacking, detail)
-
-
-def _duplicates(task: Task) -> list[str]:
-    """Inputs that are the same to the bit in two splits, among the rows of the task."""
-    seen: dict[str, tuple[str, str]] = {}
-    found = []
-    for split in task.splits:
-        data = open_source(task, split)
-        _, rows, _ = read_targets(task, split)
-        for row in read_rows(data, rows.tolist()):
-            example = row["input"]
-            if task.card.towers:
-                example = {k: v for k, v in example.items() if k in task.card.towers}
-            digest = hashlib.sha256()
-            update_hash(digest, example)
-            first = seen.setdefault(digest.hexdigest(), (split, row["id"]))
-            if first[0] != split:
-                found.append(f"{first[1]} = {row['id']} ({first[0]} and {split})")
-    return found
 
 
 def task_state(task: Task) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 SHARD = {"clip": 128, "layers": 64, "towers": 128, "joint": 128, "frames": 32, "patches": 32}
 PRECISIONS = ("float32", "bfloat16", "float16")
 Progress = Callable[[int, int], None]  # examples done, examples in all
+Materialise = Callable[[Mapping[str, Any]], Mapping[str, Any]]  # stored input -> input
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def embed_split(
     store: EmbeddingStore,
     *,
     towers: Sequence[str] = (),
+    materialise: Materialise = lambda stored: stored,
     options: EmbedOptions = EmbedOptions(),
     about: dict[str, Any] | None = None,
     progress: Progress = lambda done, total: None,
@@ -97,7 +99,8 @@ def embed_split(
     if missing or not entry.complete:
         with entry.exclusive():
             missing = list(range(entry.shards)) if options.fresh else entry.missing()
-            _compute(encoder, dataset, kind, entry, missing, towers, options, progress)
+            source = _Source(dataset, tuple(towers), materialise)
+            _compute(encoder, source, kind, entry, missing, options, progress)
             entry.finish()
     progress(len(dataset), len(dataset))
     return Embeddings(entry.read(), entry.seconds(), entry.count, len(missing))
@@ -111,13 +114,21 @@ def engine_code() -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
 
+@dataclass(frozen=True)
+class _Source:
+    """Where examples come from: a prepared split, the towers taken, how to open what is stored."""
+
+    dataset: Dataset
+    towers: tuple[str, ...]
+    materialise: Materialise
+
+
 def _compute(
     encoder: LoadedEncoder,
-    dataset: Dataset,
+    source: _Source,
     kind: Kind,
     entry: Entry,
     missing: Sequence[int],
-    towers: Sequence[str],
     options: EmbedOptions,
     progress: Progress,
 ) -> None:
@@ -125,15 +136,13 @@ def _compute(
     done = entry.count - sum(len(entry.span(index)) for index in missing)
     progress(done, entry.count)
     with ThreadPoolExecutor(1, "prepare") as pool:
-        ahead = [
-            pool.submit(_pieces, encoder, dataset, entry.span(i), kind, towers) for i in missing[:1]
-        ]
+        ahead = [pool.submit(_pieces, encoder, source, entry.span(i), kind) for i in missing[:1]]
         for position, index in enumerate(missing):
             begun = time.perf_counter()
             pieces = ahead.pop().result()
             if position + 1 < len(missing):
                 following = entry.span(missing[position + 1])
-                ahead.append(pool.submit(_pieces, encoder, dataset, following, kind, towers))
+                ahead.append(pool.submit(_pieces, encoder, source, following, kind))
             size = len(entry.span(index))
             outputs = []
             for number, output in enumerate(embed_windows(encoder, pieces, kind, options), 1):
@@ -146,14 +155,12 @@ def _compute(
             progress(done, entry.count)
 
 
-def _pieces(
-    encoder: LoadedEncoder, dataset: Dataset, span: range, kind: Kind, towers: Sequence[str]
-) -> list[Piece]:
+def _pieces(encoder: LoadedEncoder, source: _Source, span: range, kind: Kind) -> list[Piece]:
     pieces: list[Piece] = []
-    for index, row in zip(span, read_rows(dataset, span), strict=True):
-        example = row["input"]
-        if towers:
-            example = {name: value for name, value in example.items() if name in towers}
+    for index, row in zip(span, read_rows(source.dataset, span), strict=True):
+        example = source.materialise(row["input"])
+        if source.towers:
+            example = {name: value for name, value in example.items() if name in source.towers}
         windows = encoder.spec.windows(example, whole=kind == "frames")
         pieces += [Piece(index, order, window, row["id"]) for order, window in enumerate(windows)]
     return pieces

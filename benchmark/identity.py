@@ -59,6 +59,13 @@ def code_digest(cls: type, salt: str = "") -> str:
     return _digest({Path(inspect.getfile(base)) for base in own}, package, salt)
 
 
+def local_code(cls: type) -> str:
+    """The same without the libraries' versions: what a new version changes shows in the data."""
+    package = cls.__module__.partition(".")[0]
+    own = [base for base in cls.__mro__ if base.__module__.partition(".")[0] == package]
+    return _digest({Path(inspect.getfile(base)) for base in own}, package, "", versions=False)
+
+
 def module_digest(module: str, salt: str = "") -> str:
     """The same for everything that `module` defines, without importing it."""
     spec = find_spec(module)
@@ -66,7 +73,7 @@ def module_digest(module: str, salt: str = "") -> str:
     return _digest(files, module.partition(".")[0], salt)
 
 
-def _digest(files: set[Path], package: str, salt: str) -> str:
+def _digest(files: set[Path], package: str, salt: str, versions: bool = True) -> str:
     digest = hashlib.sha256(salt.encode())
     libraries: set[str] = set()
     seen: set[Path] = set()
@@ -84,7 +91,7 @@ def _digest(files: set[Path], package: str, salt: str) -> str:
                 pending.append(local)
             elif name.partition(".")[0] not in sys.stdlib_module_names:
                 libraries.add(name.partition(".")[0])
-    for name in sorted(libraries - {"benchmark"}):
+    for name in sorted(libraries - {"benchmark"}) if versions else ():
         digest.update(f"{name}=={_version(name)}\n".encode())
     return digest.hexdigest()
 

@@ -1,22 +1,18 @@
 """A task's examples, prepared once into memory-mapped Arrow files.
 
 One folder per (source, version, code, files): `<split>.arrow` in Arrow's stream format and
-`prepared.json` with the counts and the fingerprint of every split's inputs, written last. An array
-is stored as a struct of flat `values` and its `shape`, so that reading it back is a view on the
-mapped file and needs no decoding.
+`prepared.json` with the counts and the fingerprint of every split's inputs, written last.
 """
 
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,27 +21,21 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from benchmark.encoding import Encoded, label_types
 from benchmark.errors import DatasetError
+from benchmark.identity import local_code
 from benchmark.paths import cache_root, explained, file_sha256
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
+    from benchmark.decoding import Decoders
     from benchmark.task import Task
 
 log = logging.getLogger("ssl_bench")
-FORMAT = 2  # of the prepared files
-BATCH_BYTES = 32 << 20  # rows are buffered up to this size
-
-
-def _encode(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return {"values": value.reshape(-1), "shape": list(value.shape)}
-    if isinstance(value, Mapping):
-        return {key: _encode(item) for key, item in value.items() if item is not None}
-    if isinstance(value, np.generic):
-        return value.item()
-    return value
+FORMAT = 3  # of the prepared files
+TRUSTED_BYTES = 256 << 20  # larger files are not hashed anew while size and time are as recorded
+Progress = Callable[[str, int], None]  # split, examples done
 
 
 def decode(value: pa.Scalar) -> Any:
@@ -74,36 +64,6 @@ def read_row(dataset: Dataset, index: int) -> dict[str, Any]:
     return next(read_rows(dataset, [index]))
 
 
-def _nbytes(value: Any) -> int:
-    if isinstance(value, np.ndarray):
-        return value.nbytes
-    return sum(map(_nbytes, value.values())) if isinstance(value, Mapping) else 64
-
-
-def update_hash(digest: Any, value: Any) -> None:
-    """Feed one input to a hash, type and shape included."""
-    if isinstance(value, np.ndarray):
-        digest.update(f"{value.dtype.str}{value.shape}".encode())
-        digest.update(np.ascontiguousarray(value).view(np.uint8).data)
-    elif isinstance(value, Mapping):
-        for key in sorted(value):
-            digest.update(str(key).encode())
-            update_hash(digest, value[key])
-    else:
-        digest.update(repr(value).encode())
-
-
-def _code_hash(task: Task) -> str:
-    """Hash of the modules that make the examples: the task's class and its bases outside here."""
-    digest = hashlib.sha256()
-    for base in type(task).__mro__:
-        if base.__module__.startswith("benchmark.") or base is object:
-            continue
-        with suppress(OSError, TypeError):
-            digest.update(Path(inspect.getfile(base)).read_bytes())
-    return digest.hexdigest()[:16]
-
-
 def _files_hash(files: list[Path]) -> str:
     digest = hashlib.sha256()
     for path in files:
@@ -123,81 +83,105 @@ def _class_lists(task: Task) -> str:
 
 def prepared_folder(task: Task) -> Path:
     """Where the prepared copy of the task's dataset belongs."""
-    identity = f"{FORMAT} {task.version} {_code_hash(task)} {_files_hash(task.files())}"
-    identity += f" {_class_lists(task)}"
-    name = hashlib.sha256(identity.encode()).hexdigest()[:16]
-    return cache_root() / "datasets" / f"{task.source}-{name}"
+    if task.prepared is None:
+        identity = f"{FORMAT} {task.version} {local_code(type(task))} {_files_hash(task.files())}"
+        identity += f" {_class_lists(task)}"
+        name = hashlib.sha256(identity.encode()).hexdigest()[:16]
+        task.prepared = f"{task.source}-{name}"
+    return cache_root() / "datasets" / task.prepared
 
 
-def _batches(task: Task, split: str, digest: Any, ids: set[str]) -> Iterator[list[dict[str, Any]]]:
-    rows: list[dict[str, Any]] = []
-    size = 0
-    for example in task.examples(split):
-        row = {**example, "id": str(example["id"]), "group": str(example["group"])}
-        if row["id"] in ids:
-            raise DatasetError(
-                f"{task.source}: the id {row['id']!r} stands twice; ids must be unique"
-            )
-        ids.add(row["id"])
-        _check_finite(task.source, row["id"], row["input"])
-        update_hash(digest, {"id": row["id"], "input": row["input"]})
-        rows.append({key: _encode(value) for key, value in row.items()})
-        size += _nbytes(example)
-        if size >= BATCH_BYTES:
-            yield rows
-            rows, size = [], 0
-    if rows:
-        yield rows
+class _Writer:
+    """Writes the splits of a source and refuses what cannot be a sound dataset."""
 
+    def __init__(self, task: Task, decoders: Decoders, progress: Progress) -> None:
+        self.task, self.decoders, self.progress = task, decoders, progress
+        self.types = label_types(task)
+        self.ids: set[str] = set()
+        self.holders: dict[str, str] = {}  # group -> split
 
-def _check_finite(source: str, identity: str, arrays: Mapping[str, Any]) -> None:
-    for name, value in arrays.items():
-        if name == "metadata" or not isinstance(value, np.ndarray) or value.dtype.kind != "f":
-            continue  # catalogue values may be missing
-        if not np.isfinite(value).all():
-            raise DatasetError(
-                f"{source}: {name} of {identity!r} holds NaN or infinite values; "
-                "repair it or leave it out"
-            )
-
-
-def _writable(schema: pa.Schema) -> pa.Schema:
-    """The schema to write with; columns that were all None in the first batch become floats."""
-    fields = [pa.field(f.name, pa.float64()) if pa.types.is_null(f.type) else f for f in schema]
-    return pa.schema(fields)
-
-
-def _write_split(task: Task, split: str, path: Path, ids: set[str]) -> dict[str, Any]:
-    digest, count, writer = hashlib.sha256(), 0, None
-    labels: dict[str, Any] = {}
-    with pa.OSFile(str(path), "wb") as sink:
-        for rows in _batches(task, split, digest, ids):
+    def write(self, split: str, path: Path) -> dict[str, Any]:
+        """One split to one file; its part of the record."""
+        inputs, labels = hashlib.sha256(), dict[str, Any]()
+        count, writer = 0, None
+        with path.open("wb") as file:
+            sink = _Hashing(file)
+            for encoded, schema in self.decoders.encoded(split, self.types):
+                if writer is None:
+                    writer = pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), schema)
+                self._accept(encoded, split)
+                for batch in pa.ipc.open_stream(encoded.stream):
+                    writer.write_batch(batch)
+                for row, identity in enumerate(encoded.ids):
+                    inputs.update(identity.encode() + encoded.inputs[row])
+                    for name, column in encoded.labels.items():
+                        known = labels.setdefault(name, hashlib.sha256())
+                        known.update(identity.encode() + column[row])
+                count += len(encoded.ids)
+                self.progress(split, count)
             if writer is None:
-                schema = _writable(pa.Table.from_pylist(rows).schema)
-                writer = pa.ipc.new_stream(sink, schema)
-            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-            count += len(rows)
-            for row in rows:
-                for name in row.keys() - {"input", "id"}:
-                    update_hash(labels.setdefault(name, hashlib.sha256()), {row["id"]: row[name]})
-        if writer is None:
-            raise DatasetError(f"{task.source}: the split {split!r} is empty")
-        writer.close()
-    return {
-        "examples": count,
-        "fingerprint": digest.hexdigest(),
-        "labels": {name: column.hexdigest() for name, column in sorted(labels.items())},
-        "sha256": file_sha256(path),
-    }
+                raise DatasetError(
+                    f"{self.task.source}: the split {split!r} is empty; is the dataset whole? "
+                    f"`ssl-bench data check {self.task.card.name}` tells more"
+                )
+            writer.close()
+        stat = path.stat()
+        return {
+            "examples": count,
+            "fingerprint": inputs.hexdigest(),
+            "labels": {name: column.hexdigest() for name, column in sorted(labels.items())},
+            "sha256": sink.digest.hexdigest(),
+            "bytes": stat.st_size,
+            "changed": stat.st_mtime_ns,
+        }
+
+    def _accept(self, encoded: Encoded, split: str) -> None:
+        for identity, group in zip(encoded.ids, encoded.groups, strict=True):
+            if identity in self.ids:
+                raise DatasetError(
+                    f"{self.task.source}: the id {identity!r} stands twice; ids must be unique: "
+                    "remove the second one"
+                )
+            self.ids.add(identity)
+            held = self.holders.setdefault(group, split)
+            if held != split:
+                raise DatasetError(
+                    f"{self.task.source}: {self.task.card.grouping} {group!r} is in {held} and in "
+                    f"{split} (example {identity!r}), so that training and test would not be "
+                    "independent: get the official split again, unchanged"
+                )
 
 
-def prepare(task: Task) -> Path:
+class _Hashing:
+    """A file that is hashed while it is written."""
+
+    def __init__(self, file: Any) -> None:
+        self.file, self.digest, self.closed = file, hashlib.sha256(), False
+
+    def write(self, data: Any) -> int:
+        self.digest.update(data)
+        return int(self.file.write(data))
+
+    def flush(self) -> None:
+        self.file.flush()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def prepare(
+    task: Task, progress: Progress = lambda split, done: None, workers: int | None = None
+) -> Path:
     """Write the prepared copy unless it is there whole; safe against kills and concurrent runs.
+
+    Files are decoded by `workers` processes (default: one per core, at most 8).
 
     Raises:
         DatasetError: the dataset is missing or damaged.
         SslBenchError: the cache folder is full or unusable.
     """
+    from benchmark.decoding import decoders
+
     folder = prepared_folder(task)
     if _record_in(folder) is not None:
         return folder
@@ -205,11 +189,11 @@ def prepare(task: Task) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
         try:
-            ids: set[str] = set()
-            splits = {
-                split: _write_split(task, split, scratch / f"{split}.arrow", ids)
-                for split in task.splits
-            }
+            with decoders(task, workers) as helpers:
+                writer = _Writer(task, helpers, progress)
+                splits = {
+                    split: writer.write(split, scratch / f"{split}.arrow") for split in task.splits
+                }
             record = {"source": task.source, "format": FORMAT, "splits": splits}
             (scratch / "prepared.json").write_text(json.dumps(record, indent=1))
             if folder.exists() and _record_in(folder) is None:
@@ -260,9 +244,23 @@ def _record(task: Task) -> dict[str, Any]:
     return record
 
 
+def _is_whole(path: Path, stated: dict[str, Any]) -> bool:
+    """Whether a prepared file is as it was written. A large one that the system calls unchanged is
+    believed (`ssl-bench cache verify` reads it); others have their checksum taken once."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return False
+    if stat.st_size != stated.get("bytes"):
+        return False
+    if stat.st_size > TRUSTED_BYTES and stat.st_mtime_ns == stated.get("changed"):
+        return True
+    return _has_checksum(path, stated["sha256"], stat.st_mtime_ns)
+
+
 @cache
-def _is_whole(path: Path, sha256: str, changed: int) -> bool:
-    """Whether a prepared file has its checksum; asked once per process and state of the file."""
+def _has_checksum(path: Path, sha256: str, changed: int) -> bool:
+    """Asked once per process and state of the file."""
     return file_sha256(path) == sha256
 
 
@@ -273,10 +271,10 @@ def open_source(task: Task, split: str) -> Dataset:
     """
     import datasets
 
-    stated = _record(task)["splits"][split]["sha256"]
+    stated = _record(task)["splits"][split]
     folder = prepared_folder(task)
     path = folder / f"{split}.arrow"
-    if not path.is_file() or not _is_whole(path, stated, path.stat().st_mtime_ns):
+    if not _is_whole(path, stated):
         log.warning("the prepared file %s is damaged; it is prepared again", path)
         (folder / "prepared.json").unlink(missing_ok=True)
         prepare(task)

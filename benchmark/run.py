@@ -29,6 +29,7 @@ from benchmark.results import (
     pack,
     write_result,
 )
+from benchmark.task import cross_validated
 
 if TYPE_CHECKING:
     from benchmark.embed import Embeddings
@@ -100,27 +101,44 @@ class _Session:
 
             texts = class_texts(encoder, task)
         splits, cost = self._splits(task, kind, protocol(name).reads)
-        splits["test"].class_texts = texts
-        if name == "retrieval" and encoder.offers("towers"):
-            self._add_towers(task, splits)
+        tested = task.splits if cross_validated(task) else ("test",)
+        for split in tested:
+            splits[split].class_texts = texts
+            if name == "retrieval" and encoder.offers("towers"):
+                splits[split].towers = self._towers(task, split)
         self.tell(Event("score", self.ref.name, task.card.name, name))
         begun = time.perf_counter()
-        scores = protocol(name).run(
-            splits.get("train", splits["test"]),
-            splits.get("validation"),
-            splits["test"],
-            task.card,
-            seed=self.options.seed,
-            device=self.options.device,
-            encoder=encoder.name,
-        )
+        scores = self._score(task, name, splits)
         cost |= {"probe_seconds": round(time.perf_counter() - begun, 3)}
-        dimension = int((splits["test"].embeddings).shape[-1])
+        dimension = int(splits[tested[0]].embeddings.shape[-1])
         path = known.path(name, "json")
         result = _result(path.stem, encoder, dimension, task, name, scores, self.options, cost)
         write_result(result, path.parent, path.name)
         write_result(result, self.options.out / "results")
         self.tell(Event("result", self.ref.name, task.card.name, name, result=result))
+
+    def _score(self, task: Task, name: str, splits: dict[str, Split]) -> Scores:
+        def score(train: Split, validation: Split | None, test: Split) -> Scores:
+            return protocol(name).run(
+                train,
+                validation,
+                test,
+                task.card,
+                seed=self.options.seed,
+                device=self.options.device,
+                encoder=self._encoder().name,
+            )
+
+        if cross_validated(task):
+            from benchmark.cross_validation import over_folds
+
+            return over_folds(
+                [splits[fold] for fold in task.splits],
+                lambda train, test: score(train, None, test),
+                joined="train" in protocol(name).reads,
+            )
+        test = splits["test"]
+        return score(splits.get("train", test), splits.get("validation"), test)
 
     def _splits(
         self, task: Task, kind: Kind, read: Sequence[str]
@@ -128,7 +146,7 @@ class _Session:
         from benchmark.splits import build_split
 
         splits, seconds, samples = {}, 0.0, 0
-        for split in (split for split in task.splits if split in read):
+        for split in (s for s in task.splits if s in read or cross_validated(task)):
             embedded = self._embed(task, split, kind)
             splits[split] = build_split(task, split, embedded.arrays, kind, self._encoder())
             seconds += embedded.seconds
@@ -136,12 +154,11 @@ class _Session:
         rate = round(samples / seconds, 2) if seconds else None
         return splits, {"embed_seconds": round(seconds, 3), "samples_per_second": rate}
 
-    def _add_towers(self, task: Task, splits: dict[str, Split]) -> None:
+    def _towers(self, task: Task, split: str) -> dict[str, Any]:
         from benchmark.splits import build_split
 
-        arrays = self._embed(task, "test", "towers").arrays
-        built = build_split(task, "test", arrays, "towers", self._encoder())
-        splits["test"].towers = built.towers
+        arrays = self._embed(task, split, "towers").arrays
+        return build_split(task, split, arrays, "towers", self._encoder()).towers
 
     def _embed(self, task: Task, split: str, kind: Kind) -> Embeddings:
         from benchmark.embed import EmbedOptions, embed_split
@@ -163,6 +180,7 @@ class _Session:
             kind,
             EmbeddingStore(store_root()),
             towers=task.card.towers,
+            materialise=task.materialise,
             options=EmbedOptions(o.device, o.precision, o.batch_size, o.fresh),
             about={"source": task.source, "split": split, "kind": kind, "precision": o.precision},
             progress=progress,

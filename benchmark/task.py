@@ -7,13 +7,22 @@ engine prepares them once into memory-mapped Arrow files that tasks of one `sour
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from benchmark.distribution import Distribution
 from benchmark.errors import DatasetError, SslBenchError
 
 if TYPE_CHECKING:
@@ -24,7 +33,14 @@ TargetKind = Literal[
     "multiclass", "multilabel", "regression", "frames", "segmentation", "bags", "pairs"
 ]
 ProtocolName = Literal[
-    "linear-probe", "knn", "few-shot", "zero-shot", "label-efficiency", "retrieval", "anomaly"
+    "linear-probe",
+    "knn",
+    "few-shot",
+    "zero-shot",
+    "label-efficiency",
+    "retrieval",
+    "anomaly",
+    "verification",
 ]
 SPLITS = ("train", "validation", "test")
 
@@ -38,16 +54,27 @@ class Target(BaseModel):
     classes: tuple[str, ...] = ()
     prompts: dict[str, tuple[str, ...]] = {}  # class -> texts, for zero-shot
     unit: str = ""
+    unscored: tuple[str, ...] = ()  # classes left out of macro averages
     normal_class: str | None = None  # the anomaly protocol's one class; None: all of train
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _ranges(cls, value: Any) -> Any:
+        """`id10001..id11251` stands for all of them."""
+        if isinstance(value, str) and (ends := re.fullmatch(r"(\D*)(\d+)\.\.(\D*)(\d+)", value)):
+            first, last, width = int(ends[2]), int(ends[4]), len(ends[2])
+            return tuple(f"{ends[1]}{index:0{width}d}" for index in range(first, last + 1))
+        return value
 
     @model_validator(mode="after")
     def _classes_where_needed(self) -> Target:
         needed = {"multiclass": 2, "bags": 2, "segmentation": 2, "multilabel": 1, "frames": 1}
         if len(self.classes) < needed.get(self.kind, 0):
             raise ValueError(f"a {self.kind} target needs its classes")
-        unknown = set(self.prompts) - set(self.classes)
-        if unknown:
-            raise ValueError(f"prompts for unknown classes: {', '.join(sorted(unknown))}")
+        for field, names in (("prompts", self.prompts), ("unscored", self.unscored)):
+            unknown = set(names) - set(self.classes)
+            if unknown:
+                raise ValueError(f"{field} for unknown classes: {', '.join(sorted(unknown))}")
         return self
 
 
@@ -118,7 +145,11 @@ def _first(error: Exception) -> str:
 
 
 class Task:
-    """Base class of every task: subclasses write `examples` and, for files on disk, `files`.
+    """Base class of every task.
+
+    A dataset on disk writes `rows` (a cheap listing, in order) and `read` (decodes one row; called
+    in several processes), and says in `distribution` how it is published. A generated or embedded
+    one writes `examples` instead.
 
     Tasks with the same `source` are read from one prepared copy; each takes its own label column
     (`card.target.column`). Rows whose label is None do not belong to the task.
@@ -127,10 +158,40 @@ class Task:
     source: ClassVar[str]  # name of the dataset behind the task
     version: ClassVar[int] = 1  # raise it when `examples` changes what it yields
     splits: ClassVar[tuple[str, ...]] = SPLITS
+    distribution: ClassVar[Distribution | None] = None
 
     def __init__(self, card: TaskCard, root: Path | None = None) -> None:
         self.card = card
         self.root = root  # the user's --data-dir
+        self.prepared: str | None = None  # name of the prepared copy, once it is known
+        self.problems: list[str] | None = None  # of a survey, which goes on after them
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.card, self.root)  # what a subclass keeps may be large
+
+    def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
+        """List the examples of one split in a fixed order, without opening the recordings.
+
+        Each is a dict with `id` (unique in the dataset), `group` (never in two splits), labels as
+        `examples` lists them, and whatever `read` needs under keys that begin with `_`, which are
+        not stored.
+        """
+        raise NotImplementedError
+
+    def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Decode one row: `input` (a dict as `benchmark.inputs` lists it), and labels that stand in
+        the files. A pure function of the row.
+
+        Raises:
+            DatasetError: the recording is missing or damaged; names file and remedy.
+        """
+        raise NotImplementedError
+
+    def expand(self, row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        """The examples that one row gives: `read(row)` merged into it. Override it where a file
+        holds several (the beats of a record, the tiles of a slide)."""
+        light = {key: value for key, value in row.items() if not key.startswith("_")}
+        yield {**light, **self.read(row)}
 
     def examples(self, split: str) -> Iterator[Mapping[str, Any]]:
         """Yield the examples of one split in a fixed order.
@@ -139,10 +200,18 @@ class Task:
         (a dict as `benchmark.inputs` lists it) and one entry per label column:
         multiclass / bags int; multilabel (C,) array of 0 / 1; regression float;
         frames (n, 3) float64 array of onset s, offset s, class index (-1: not annotated, left out);
-        segmentation (H, W) integer array of class indices (255: ignored). For bags also `bag`: the
-        name of the bag (slide) that the example (tile) belongs to.
+        segmentation (H, W) integer array of class indices (255: ignored), for point clouds (N,);
+        pairs (n, 2) integer array of trials: position of the other example in the split, 1 where
+        both are of one class, else 0. For bags also `bag`: the name of the bag (slide) that the
+        example (tile) belongs to.
         """
-        raise NotImplementedError
+        for row in self.rows(split):
+            yield from self.expand(row)
+
+    def materialise(self, stored: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The `input` to embed from the one that was stored: the same, unless what is stored is
+        only a place in a large file (a tile of a slide), which is then read here."""
+        return stored
 
     def files(self) -> list[Path]:
         """Files that `examples` reads; a change in one prepares the dataset anew.
@@ -150,7 +219,83 @@ class Task:
         Raises:
             DatasetError: a file is missing: what was looked for, where, how to get it.
         """
-        return []
+        if self.distribution is None:
+            return []
+        folder = self.folder
+        lacking = self.distribution.missing(folder)
+        if lacking:
+            raise DatasetError(
+                f"{self.card.name}: {folder} lacks {', '.join(lacking)}; {self._how_to_get()}"
+            )
+        return self.distribution.files(folder)
+
+    @property
+    def folder(self) -> Path:
+        """The dataset's folder below the data directory.
+
+        Raises:
+            DatasetError: no data directory, or no such folder in it.
+        """
+        if self.distribution is None:
+            raise DatasetError(f"{self.card.name} has no files of its own")
+        if self.root is None:
+            raise DatasetError(
+                f"{self.card.name} is read from disk: pass --data-dir or set SSL_BENCH_DATA; "
+                f"{self._how_to_get()}"
+            )
+        found = self.distribution.find(self.root)
+        if found is None:
+            raise DatasetError(
+                f"{self.card.name}: no folder {self.distribution.folders[0]} with "
+                f"{self.distribution.layout[0]} in {self.root}; {self._how_to_get()}"
+            )
+        return found
+
+    def path(self, *relative: str) -> Path:
+        """A file of the dataset, which has to exist.
+
+        Raises:
+            DatasetError: it does not.
+        """
+        path = self.folder.joinpath(*relative)
+        if not path.exists():
+            raise DatasetError(f"{self.card.name}: {path} is missing; {self._how_to_get()}")
+        return path
+
+    def _how_to_get(self) -> str:
+        if self.distribution is not None and self.distribution.downloads:
+            return f"`ssl-bench data fetch {self.card.name}` downloads it"
+        return f"`ssl-bench data fetch {self.card.name}` says how to get it"
+
+    def classes(self, column: str) -> tuple[str, ...]:
+        """The classes of a label column: of the task of this source whose target it is."""
+        if column == self.card.target.column:
+            return self.card.target.classes
+        from benchmark.catalog import task_cards
+
+        for card in task_cards():
+            same = card.implementation == self.card.implementation
+            if same and card.target.column == column:
+                return card.target.classes
+        raise DatasetError(f"no task of {self.source} has the target column {column!r}")
+
+    def label(self, column: str, name: str, where: object) -> int:
+        """The index of class `name` in a label column.
+
+        Raises:
+            DatasetError: no such class; names the file or row `where` it stands.
+        """
+        known = self.classes(column)
+        if name not in known and self.problems is not None:
+            self.problems.append(f"{where}: the label {name!r} is not one of {len(known)} classes")
+            return 0
+        if name not in known:
+            shown = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
+            raise DatasetError(
+                f"{self.card.name}: {where}: the label {name!r} is not one of the {len(known)} "
+                f"classes ({shown}): get the file again, unchanged"
+            )
+        return known.index(name)
 
     def load(self) -> DatasetDict:
         """The task's `DatasetDict`: columns `input`, `target`, `group`, `id` (and `bag`)."""
@@ -158,18 +303,13 @@ class Task:
 
         return load_prepared(self)
 
-    def require(self, *relative: str) -> Path:
-        """A file or folder of the official layout under the data directory.
 
-        Raises:
-            DatasetError: no data directory, or nothing at that place.
-        """
-        get = f"`ssl-bench show {self.card.name}` says how to get it"
-        if self.root is None:
-            raise DatasetError(
-                f"{self.card.name} is read from disk: pass --data-dir or set SSL_BENCH_DATA; {get}"
-            )
-        path = self.root.joinpath(*relative)
-        if not path.exists():
-            raise DatasetError(f"{self.card.name}: {path} is missing; {get}")
-        return path
+def folds(number: int) -> tuple[str, ...]:
+    """The splits of a dataset with official folds: every fold is the test split once, the others
+    are its training data; scores are averaged over folds."""
+    return tuple(f"fold-{index}" for index in range(1, number + 1))
+
+
+def cross_validated(task: Task) -> bool:
+    """Whether the task's splits are folds."""
+    return task.splits[0].startswith("fold-")

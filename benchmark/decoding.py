@@ -1,0 +1,200 @@
+"""Rows of a dataset decoded in order by several processes, a bounded number at a time.
+
+Decoding begins in this process. What is left after a second goes to helper processes, so that small
+datasets pay for none. Each gets a few rows at a time and answers with encoded record batches; at
+most `AHEAD` answers a process wait to be written, which bounds the memory whatever the dataset's
+size.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from benchmark.encoding import Encoded, encode, nbytes
+from benchmark.errors import DatasetError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from benchmark.task import Task
+
+Row = Mapping[str, Any]
+ALONE_SECONDS = 1.0  # before helpers are started
+BATCH_BYTES = 8 << 20
+MAX_ROWS = 64  # of one answer
+AHEAD = 2
+
+
+class Decoders:
+    """Decodes the rows of one task; starts helper processes when there is enough to do."""
+
+    def __init__(self, task: Task, workers: int | None = None) -> None:
+        self.task = task
+        self.workers = workers or min(8, len(os.sched_getaffinity(0)))
+        self._begun = time.perf_counter()
+        self._pool: ProcessPoolExecutor | None = None
+        self._helped = self.workers > 1 and _can_travel(task)
+        self._sizes = [0, 0]  # rows and bytes decoded here
+
+    def encoded(self, split: str, types: Mapping[str, Any]) -> Iterator[tuple[Encoded, pa.Schema]]:
+        """The examples of a split in order, encoded.
+
+        Raises:
+            DatasetError: a recording is missing or damaged, or examples do not fit together.
+        """
+        task, schema = self.task, None
+        if not on_disk(task):
+            for batch in _batched(task.examples(split)):
+                encoded, schema = encode(task.source, batch, types, schema)
+                yield encoded, schema
+            return
+        rows = iter(task.rows(split))
+        for batch in _batched(self._alone(rows)):
+            encoded, schema = encode(task.source, batch, types, schema)
+            yield encoded, schema
+        if schema is None:
+            return
+        for answer in self._together(rows, _encode_rows, types, schema):
+            for encoded in answer:
+                yield encoded, schema
+
+    def errors(self, split: str) -> Iterator[str | Mapping[str, Any]]:
+        """For every example of a split, in order: what is wrong with it, or its id, group, labels
+        and the hash of its input. Goes on after an error."""
+        from benchmark.survey import look_at_rows
+
+        if not on_disk(self.task):
+            yield from look_at_rows(self.task, None, split)
+            return
+        rows = iter(self.task.rows(split))
+        while batch := list(islice(rows, 1)):
+            yield from look_at_rows(self.task, batch)
+            if self._helped and self._late():
+                break
+        for answer in self._together(rows, look_at_rows):
+            yield from answer
+
+    def _late(self) -> bool:
+        return time.perf_counter() - self._begun > ALONE_SECONDS
+
+    def _alone(self, rows: Iterator[Row]) -> Iterator[Row]:
+        """Decode here, until there is reason for help and a first example tells the schema."""
+        for row in rows:
+            for example in self.task.expand(row):
+                self._sizes[1] += nbytes(example)
+                yield example
+            self._sizes[0] += 1
+            if self._helped and self._late():
+                return
+
+    def _together(
+        self, rows: Iterator[Row], function: Callable[..., list[Any]], *arguments: Any
+    ) -> Iterator[list[Any]]:
+        chunk = self._chunk()
+        waiting: deque[Future[list[Any]]] = deque()
+        while batch := list(islice(rows, chunk)):
+            self._pool = self._pool or _pool(self.workers)
+            waiting.append(self._pool.submit(function, self.task, batch, *arguments))
+            if len(waiting) >= AHEAD * self.workers:
+                yield self._answer(waiting.popleft())
+        while waiting:
+            yield self._answer(waiting.popleft())
+
+    def _chunk(self) -> int:
+        decoded, size = self._sizes
+        return max(1, min(MAX_ROWS, BATCH_BYTES * decoded // max(size, 1))) if decoded else 8
+
+    def _answer(self, future: Future[list[Any]]) -> list[Any]:
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            raise DatasetError(
+                f"{self.task.source}: a process that decodes it died, perhaps for want of memory; "
+                "close other programs or use fewer --workers, then run the command again"
+            ) from None
+
+    def close(self, hurry: bool = False) -> None:
+        """Stop the helpers; in a hurry without waiting for what they are at."""
+        if self._pool is None:
+            return
+        if hurry:
+            for process in list(getattr(self._pool, "_processes", None) or {}):
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGTERM)
+        self._pool.shutdown(wait=not hurry, cancel_futures=True)
+
+
+@contextmanager
+def decoders(task: Task, workers: int | None = None) -> Iterator[Decoders]:
+    """Decoders that are stopped when the block ends."""
+    found = Decoders(task, workers)
+    try:
+        yield found
+    except BaseException:
+        found.close(hurry=True)
+        raise
+    found.close()
+
+
+def on_disk(task: Task) -> bool:
+    """Whether a task lists `rows` to be decoded one by one."""
+    from benchmark.task import Task as Base
+
+    return type(task).rows is not Base.rows and type(task).examples is Base.examples
+
+
+def _can_travel(task: Task) -> bool:
+    try:
+        pickle.dumps(task)
+    except Exception:  # a class that another process cannot import
+        return False
+    return type(task).__module__ != "__main__"
+
+
+def _batched(examples: Iterator[Row]) -> Iterator[list[Row]]:
+    batch: list[Row] = []
+    size = 0
+    for example in examples:
+        batch.append(example)
+        size += nbytes(example)
+        if size >= BATCH_BYTES or len(batch) >= 4096:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _encode_rows(
+    task: Task, rows: Sequence[Row], types: Mapping[str, Any], schema: pa.Schema
+) -> list[Encoded]:
+    examples = (example for row in rows for example in task.expand(row))
+    return [encode(task.source, batch, types, schema)[0] for batch in _batched(examples)]
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, context, _begin)
+
+
+def _begin() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,154 @@
+"""Every problem of a dataset at once: what stands in its files, with the errors that it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmark.decoding import decoders
+from benchmark.encoding import sha256
+from benchmark.errors import SslBenchError
+from benchmark.prepare import read_rows
+from benchmark.splits import read_targets
+
+if TYPE_CHECKING:
+    from benchmark.task import Task
+
+MAX_ERRORS = 1000
+
+
+@dataclass
+class Survey:
+    """What a task's splits hold, of the rows that belong to the task."""
+
+    errors: list[str] = field(default_factory=list)
+    twice: list[str] = field(default_factory=list)  # ids
+    groups: dict[str, set[str]] = field(default_factory=dict)  # split -> groups
+    counts: dict[str, int] = field(default_factory=dict)
+    labels: dict[str, set[int]] = field(default_factory=dict)  # split -> classes that occur
+    copies: list[str] = field(default_factory=list)  # identical inputs in two splits
+
+    def __post_init__(self) -> None:
+        self._ids: set[str] = set()
+        self._seen: dict[bytes, tuple[str, str]] = {}
+
+    def note(self, split: str, identity: str, group: str, digest: bytes, label: Any) -> None:
+        """Take one example of the task into account."""
+        self.counts[split] = self.counts.get(split, 0) + 1
+        self.groups.setdefault(split, set()).add(group)
+        if identity in self._ids:
+            self.twice.append(identity)
+        self._ids.add(identity)
+        first = self._seen.setdefault(digest, (split, identity))
+        if first[0] != split:
+            self.copies.append(f"{first[1]} = {identity} ({first[0]} and {split})")
+        if isinstance(label, np.ndarray):
+            self.labels.setdefault(split, set()).update(np.flatnonzero(label > 0).tolist())
+        elif isinstance(label, int):
+            self.labels.setdefault(split, set()).add(label)
+
+    @property
+    def shared_groups(self) -> list[str]:
+        """Groups that are in two splits, with the splits."""
+        names = list(self.groups)
+        return [
+            f"{item} ({first} and {second})"
+            for i, first in enumerate(names)
+            for second in names[i + 1 :]
+            for item in sorted(self.groups[first] & self.groups[second])
+        ]
+
+
+def survey_prepared(task: Task) -> Survey:
+    """Of the prepared copy.
+
+    Raises:
+        SslBenchError: the dataset cannot be prepared.
+    """
+    found = Survey()
+    per_row = task.card.target.kind in ("multiclass", "bags", "multilabel")
+    for split in task.splits:
+        data, rows, targets = read_targets(task, split)
+        for position, row in enumerate(read_rows(data, rows.tolist())):
+            label = targets[position] if per_row else None
+            label = int(label) if isinstance(label, np.integer) else label
+            digest = sha256(_own(task, row["input"]))
+            found.note(split, row["id"], row["group"], digest, label)
+    return found
+
+
+def survey_files(task: Task) -> Survey:
+    """Of the files themselves, going on after each error."""
+    found = Survey()
+    task.problems = found.errors
+    with decoders(task) as helpers:
+        for split in task.splits:
+            found.counts[split] = 0
+            try:
+                for item in helpers.errors(split):
+                    if isinstance(item, str):
+                        found.errors.append(item)
+                        if len(found.errors) >= MAX_ERRORS:
+                            return found
+                    elif item["label"] is not None:
+                        found.note(split, item["id"], item["group"], item["digest"], item["label"])
+            except SslBenchError as error:  # the listing itself
+                found.errors.append(str(error))
+            if not found.counts[split] and not found.errors:
+                found.errors.append(f"{task.source}: the split {split!r} is empty")
+    return found
+
+
+def look_at_rows(
+    task: Task, rows: Sequence[Mapping[str, Any]] | None, split: str = ""
+) -> list[str | Mapping[str, Any]]:
+    """For each example of the rows what is wrong with it, or what a survey notes of it."""
+    out: list[str | Mapping[str, Any]] = []
+    if rows is None:
+        return list(_looked_at(task, task.examples(split)))
+    for row in rows:
+        try:
+            out += _looked_at(task, task.expand(row))
+        except SslBenchError as error:
+            out.append(str(error))
+    return out
+
+
+def _looked_at(
+    task: Task, examples: Iterator[Mapping[str, Any]]
+) -> Iterator[str | Mapping[str, Any]]:
+    classes = len(task.card.target.classes)
+    for example in examples:
+        bad = [
+            name
+            for name, value in example["input"].items()
+            if name != "metadata"
+            and isinstance(value, np.ndarray)
+            and value.dtype.kind == "f"
+            and not np.isfinite(value).all()
+        ]
+        if bad:
+            yield f"{task.source}: {bad[0]} of {example['id']!r} holds NaN or infinite values"
+        label = example.get(task.card.target.column)
+        if isinstance(label, np.integer):
+            label = int(label)
+        if isinstance(label, int) and not 0 <= label < (classes or label + 1):
+            yield (
+                f"{task.card.name}: label {label} of {example['id']!r} is not one of the card's "
+                f"{classes} classes"
+            )
+        yield {
+            "id": str(example["id"]),
+            "group": str(example["group"]),
+            "digest": sha256(_own(task, example["input"])),
+            "label": label,
+        }
+
+
+def _own(task: Task, stored: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part of an input that the task offers to encoders."""
+    towers = task.card.towers
+    return {k: v for k, v in stored.items() if k in towers} if towers else stored
