@@ -193,10 +193,22 @@ def report(
 
 @data_app.command("status")
 def data_status(data_dir: DataDir = None) -> None:
-    """A table of all tasks: present or absent, licence, access."""
+    """A table of all tasks: present, partial or absent, size, licence, access."""
     from benchmark.commands.data import status_command
 
     status_command(data_dir)
+
+
+@data_app.command("fetch")
+def data_fetch(
+    task: Annotated[list[str], typer.Argument(help="tasks, modalities or all")],
+    data_dir: DataDir = None,
+    workers: Annotated[int, typer.Option(min=1, help="files at a time")] = 4,
+) -> None:
+    """Download what may be downloaded; for the rest, say where to apply and where to put it."""
+    from benchmark.commands.fetch import fetch_command
+
+    fetch_command(task, data_dir, workers)
 
 
 @data_app.command("check")

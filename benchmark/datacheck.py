@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -112,14 +113,39 @@ def _labels(task: Task, found: Survey) -> Iterator[Finding]:
     yield Finding("labels", not lacking, detail)
 
 
-def task_state(task: Task) -> tuple[str, str]:
-    """(`present`, `absent` or `prepared`, detail), without reading the data."""
+@dataclass(frozen=True)
+class State:
+    """What is there of a task's data: `present`, `prepared`, `partial` or `absent`."""
+
+    name: str
+    detail: str
+
+
+def task_state(task: Task) -> State:
+    """The state of a task's data, without reading recordings."""
+    if task.distribution is not None:
+        found = None if task.root is None else task.distribution.find(task.root)
+        if found is None:
+            folder = task.distribution.folders[0]
+            return State("absent", f"looked for {folder}/{task.distribution.layout[0]}")
+        lacking = task.distribution.missing(found)
+        if len(lacking) == len(task.distribution.layout):
+            return State("absent", f"{found} has nothing of {', '.join(lacking)}")
+        if lacking:
+            return State("partial", f"{found} lacks {', '.join(lacking)}")
     try:
-        task.files()
-        folder = prepared_folder(task)
+        files = task.files()
+        folder_prepared = prepared_folder(task)
     except SslBenchError as error:
-        return "absent", str(error)
-    if (folder / "prepared.json").is_file():
-        size = sum(path.stat().st_size for path in folder.glob("*"))
-        return "prepared", f"{size / 1e6:.0f} MB prepared"
-    return "present", "prepared at first use"
+        return State("absent", str(error))
+    size = ""
+    if task.distribution is not None:
+        size = f"{_bytes(sum(path.stat().st_size for path in files))} in {task.folder}, "
+    if (folder_prepared / "prepared.json").is_file():
+        prepared = sum(path.stat().st_size for path in folder_prepared.glob("*"))
+        return State("prepared", f"{size}{_bytes(prepared)} prepared")
+    return State("present", f"{size}prepared at first use")
+
+
+def _bytes(number: int) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"

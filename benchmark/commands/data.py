@@ -10,22 +10,35 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmark.catalog import load_task, task_cards
+from benchmark.errors import SslBenchError
 from benchmark.plan import select_tasks
 
 
 def status_command(data_dir: Path | None) -> None:
     """A table of all tasks and the state of their data."""
-    from benchmark.datacheck import task_state
+    from benchmark.datacheck import State, task_state
 
     table = Table(title="Data", title_style="bold", header_style="bold", title_justify="left")
-    for column in ("task", "state", "data", "access", "licence", "detail"):
-        table.add_column(column, overflow="fold")
+    for column in ("task", "state", "data", "size", "access", "licence", "detail"):
+        table.add_column(column, overflow="fold", min_width=8 if column == "state" else None)
+    colours = {"absent": "red", "partial": "yellow"}
+    known: dict[str, State] = {}  # tasks of one source share their files
     for card in task_cards():
-        state, detail = task_state(load_task(card.name, data_dir))
-        colour = "red" if state == "absent" else "green"
-        kind = "simulated" if card.simulated else "real"
+        try:
+            task = load_task(card.name, data_dir)
+            state = known.get(task.source) or task_state(task)
+            known[task.source] = state
+        except (ImportError, SslBenchError) as error:
+            state = State("absent", str(error))
+        colour = colours.get(state.name, "green")
         table.add_row(
-            card.name, f"[{colour}]{state}", kind, card.access, card.licence, escape(detail)
+            card.name,
+            f"[{colour}]{state.name}",
+            "simulated" if card.simulated else "real",
+            escape(card.size),
+            card.access,
+            escape(card.licence),
+            escape(state.detail),
         )
     console = Console()
     (console if console.is_terminal else Console(width=200)).print(table)

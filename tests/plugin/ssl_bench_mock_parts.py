@@ -2,13 +2,15 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmark.task import Task
+from benchmark.distribution import Distribution
+from benchmark.files import read_csv, reading
+from benchmark.task import Task, folds
 
 COUNTS = {"train": 60, "validation": 30, "test": 45}
 CLASSES = 3
@@ -140,3 +142,33 @@ class Slow(torch.nn.Module):
             with open(os.environ["MOCK_LOG"], "a") as log:
                 log.write(f"{len(waveform)}\n")
         return torch.fft.rfft(waveform[:, :200], dim=-1).abs()
+
+
+class MockDisk(Task):
+    """Tones on disk: meta.csv (file, speaker, pitch, split) and audio/*.npy."""
+
+    source = "mock-disk"
+    distribution = Distribution(("mock-disk",), ("meta.csv", "audio/*.npy"), apply="Ask the mock.")
+
+    def rows(self, split: str) -> Iterator[dict[str, Any]]:
+        path = self.path("meta.csv")
+        for row in read_csv(path, ["file", "speaker", "pitch", "split"]):
+            if row["split"] == split:
+                yield {
+                    "id": row["file"],
+                    "group": row["speaker"],
+                    "pitch_class": self.label("pitch_class", row["pitch"], path),
+                    "_file": self.folder / "audio" / row["file"],
+                }
+
+    def read(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        with reading(row["_file"]):
+            wave = np.load(row["_file"], allow_pickle=False)
+        return {"input": {"waveform": wave, "sample_rate": 4000}}
+
+
+class MockFolds(MockDisk):
+    """The same with three folds in the place of splits."""
+
+    source = "mock-folds"
+    splits = folds(3)

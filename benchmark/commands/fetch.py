@@ -1,0 +1,105 @@
+"""`ssl-bench data fetch`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from benchmark.catalog import load_task
+from benchmark.download import fetch, total_size
+from benchmark.errors import SslBenchError
+from benchmark.plan import select_tasks
+from benchmark.task import Task
+
+
+def fetch_command(names: list[str], data_dir: Path | None, workers: int) -> None:
+    """Fetch every dataset named, once; exit status 2 where one is still not there."""
+    console = Console()
+    sources: dict[str, Task] = {}
+    for card in select_tasks(names, None):
+        task = load_task(card.name, data_dir)
+        sources.setdefault(task.source, task)
+    wanted = [task for task in sources.values() if task.distribution is not None]
+    if not wanted:
+        console.print("nothing to fetch: these tasks come with the package")
+        return
+    if data_dir is None:
+        raise SslBenchError("where to? pass --data-dir or set SSL_BENCH_DATA")
+    lacking = 0
+    for task in wanted:
+        try:
+            lacking += not _fetch_one(task, data_dir, workers, console)
+        except SslBenchError as error:  # the others may still be had
+            console.print(f"[red]{task.source}[/]: {escape(str(error))}", soft_wrap=True)
+            lacking += 1
+    if lacking:
+        sys.exit(2)
+
+
+def _fetch_one(task: Task, root: Path, workers: int, console: Console) -> bool:
+    """Whether the dataset is there in the end."""
+    distribution = task.distribution
+    assert distribution is not None
+    found = distribution.find(root)
+    whole = found is not None and not distribution.missing(found)
+    if found is not None and whole and not _partial(found):
+        console.print(f"[green]{task.source}[/] is there: {found}", soft_wrap=True)
+        return True
+    if distribution.downloads:
+        size = total_size(distribution.downloads)
+        stated = f", {size / 1e9:.1f} GB" if size else ""
+        count = len(distribution.downloads)
+        console.print(
+            f"{task.source}: {count} file{'s' * (count > 1)}{stated} ({escape(task.card.licence)})"
+        )
+        with _bars(console) as bars:
+            lines: dict[str, object] = {}
+
+            def progress(name: str, done: int, total: int | None) -> None:
+                if name not in lines:
+                    lines[name] = bars.add_task(escape(name), total=total)
+                bars.update(lines[name], completed=done, total=total)  # type: ignore[arg-type]
+
+            found = fetch(distribution, root, progress, workers)
+    folder = found or root / distribution.folders[0]
+    lacking = distribution.missing(folder)
+    if not lacking:
+        console.print(f"[green]{task.source}[/] is there: {folder}", soft_wrap=True)
+        return True
+    if distribution.apply:
+        console.print(f"[yellow]{task.source}[/]: {escape(distribution.apply)}", soft_wrap=True)
+    console.print(
+        f"{task.source} belongs in {root / distribution.folders[0]}, which still lacks "
+        f"{escape(', '.join(lacking))}",
+        soft_wrap=True,
+    )
+    if task.card.homepage:
+        console.print(f"home: {task.card.homepage}", soft_wrap=True)
+    return False
+
+
+def _partial(folder: Path) -> list[str]:
+    """Downloads that an earlier run began."""
+    return [path.name for path in folder.glob("**/*.part")]
+
+
+def _bars(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )

@@ -1,0 +1,228 @@
+"""Published files: downloaded in parallel, resumed where they stopped, checked, unpacked safely."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import unquote, urlsplit
+from urllib.request import Request, urlopen
+
+from benchmark.distribution import Distribution, Download
+from benchmark.errors import SslBenchError
+from benchmark.paths import explained, replacing
+from benchmark.unpack import is_archive, unpack
+
+CHUNK = 1 << 20
+ATTEMPTS = 5
+TIMEOUT = 30  # s without a byte
+FETCHED = ".ssl-bench-fetched.json"  # in the dataset's folder: what was fetched and unpacked
+Progress = Callable[[str, int, int | None], None]  # file name, bytes so far, bytes in all
+
+
+class _TemporaryError(Exception):
+    """A failure that another attempt may cure."""
+
+
+def file_name(download: Download) -> str:
+    """The name a download is saved under: a plain name, whatever the URL says."""
+    name = download.name or unquote(Path(urlsplit(download.url).path).name)
+    if not name or name != Path(name).name or name in (".", ".."):
+        raise SslBenchError(f"{download.url}: no file name; the task's Download needs a `name`")
+    return name
+
+
+def fetch(
+    distribution: Distribution,
+    root: Path,
+    progress: Progress = lambda name, done, total: None,
+    workers: int = 4,
+    pause: float = 1.0,
+) -> Path:
+    """Download what a dataset publishes into its folder below `root` and unpack it.
+
+    What was fetched before is not fetched again. Partial files stay for the next attempt.
+
+    Raises:
+        SslBenchError: the server refuses, the size or checksum is wrong, an archive is unsafe.
+    """
+    folder = distribution.find(root) or root / distribution.folders[0]
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    ledger = _Ledger(folder / FETCHED)
+    pending = [d for d in distribution.downloads if not ledger.has(d, folder)]
+    stop = threading.Event()
+
+    def one(download: Download) -> None:
+        place = folder / download.into
+        path = place / file_name(download)
+        if not _is_inside(path, folder):
+            raise SslBenchError(f"{download.url}: {download.into!r} leads out of {folder}")
+        _download(download, path, progress, stop, pause)
+        if download.unpack and is_archive(path):
+            unpack(path, place, strip=download.strip)
+            path.unlink()
+        ledger.add(download)
+
+    with explained(folder), ThreadPoolExecutor(workers, "fetch") as pool:
+        futures = [pool.submit(one, download) for download in pending]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return folder
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
+
+
+class _Ledger:
+    """Which downloads a folder holds whole: archives are gone once they are unpacked."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+
+    def _read(self) -> dict[str, Any]:
+        with suppress(OSError, ValueError):
+            found = json.loads(self.path.read_text())
+            if isinstance(found, dict):
+                return found
+        return {}
+
+    def has(self, download: Download, folder: Path) -> bool:
+        known = self._read().get(download.url)
+        if known != _identity(download):
+            return False
+        name = file_name(download)
+        unpacked = download.unpack and is_archive(Path(name))
+        return unpacked or (folder / download.into / name).is_file()
+
+    def add(self, download: Download) -> None:
+        with self._lock, replacing(self.path) as scratch:
+            known = {**self._read(), download.url: _identity(download)}
+            scratch.write_text(json.dumps(known, indent=1))
+
+
+def _identity(download: Download) -> str:
+    return download.sha256 or download.md5 or str(download.size or "")
+
+
+def _download(
+    download: Download, path: Path, progress: Progress, stop: threading.Event, pause: float
+) -> None:
+    """One file to `path`, by way of `path.part`, which a later attempt goes on with."""
+    if path.is_file() and _problem(download, path) is None and (_identity(download)):
+        progress(path.name, path.stat().st_size, path.stat().st_size)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    last = ""
+    for attempt in range(ATTEMPTS):
+        if stop.is_set():
+            raise SslBenchError("stopped")
+        try:
+            _transfer(download, part, progress, stop)
+            break
+        except _TemporaryError as error:
+            last = str(error)
+            time.sleep(min(30.0, pause * 2**attempt))
+    else:
+        raise SslBenchError(
+            f"{download.url}: {last}, {ATTEMPTS} times; what was received is kept in {part}: "
+            "run the command again later"
+        )
+    problem = _problem(download, part)
+    if problem is not None:
+        part.unlink()
+        raise SslBenchError(
+            f"{download.url}: {problem}; the file was discarded: run the command again, and if it "
+            "stays so, the publisher has changed the file"
+        )
+    part.replace(path)
+
+
+def _transfer(download: Download, part: Path, progress: Progress, stop: threading.Event) -> None:
+    begun = part.stat().st_size if part.is_file() else 0
+    if download.size is not None and begun == download.size:
+        return
+    request = Request(download.url, headers={"User-Agent": "ssl-bench"})
+    if begun:
+        request.add_header("Range", f"bytes={begun}-")
+    try:
+        with urlopen(request, timeout=TIMEOUT) as answer:
+            stated = answer.headers.get("Content-Range", "")
+            resumed = answer.status == 206 and stated.startswith(f"bytes {begun}-")
+            if answer.status == 206 and not resumed:
+                raise SslBenchError(f"{download.url}: the server sends another part than asked for")
+            if begun and not resumed:
+                begun = 0  # the server cannot resume
+            length = answer.headers.get("Content-Length")
+            total = begun + int(length) if length else download.size
+            _check_room(download, total)
+            done = begun
+            with part.open("ab" if resumed else "wb") as file:
+                while chunk := answer.read(CHUNK):
+                    if stop.is_set():
+                        raise SslBenchError("stopped")
+                    file.write(chunk)
+                    done += len(chunk)
+                    _check_room(download, done)
+                    progress(part.name.removesuffix(".part"), done, total)
+            if total is not None and done < total:
+                raise _TemporaryError(f"the connection ended after {done} of {total} bytes")
+    except HTTPError as error:
+        if error.code == 416:  # nothing after what we have, or not the same file any more
+            with suppress(OSError):
+                part.unlink()
+            raise _TemporaryError("the server has another file than the one begun") from error
+        if error.code in (408, 429, 500, 502, 503, 504):
+            raise _TemporaryError(f"the server answers {error.code} {error.reason}") from error
+        raise SslBenchError(
+            f"{download.url}: the server answers {error.code} {error.reason}; get the file by hand "
+            f"and put it at {part.with_name(part.name.removesuffix('.part'))}"
+        ) from error
+    except (URLError, TimeoutError, ConnectionError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise _TemporaryError(f"no connection ({reason})") from error
+
+
+def _check_room(download: Download, size: int | None) -> None:
+    """No server can send more than the publisher states."""
+    if download.size is not None and size is not None and size > download.size:
+        raise SslBenchError(
+            f"{download.url}: the server sends more than the {download.size} bytes stated; nothing "
+            "of it is used"
+        )
+
+
+def _problem(download: Download, path: Path) -> str | None:
+    """What is wrong with a whole file, or None."""
+    size = path.stat().st_size
+    if download.size is not None and size != download.size:
+        return f"{size} bytes instead of {download.size}"
+    for kind, stated in (("sha256", download.sha256), ("md5", download.md5)):
+        if stated:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, kind).hexdigest()
+            if found != stated.lower():
+                return f"its {kind} is {found}, not {stated}"
+            return None
+    return None
+
+
+def total_size(downloads: Sequence[Download]) -> int | None:
+    """Bytes of all downloads, where every one states its size."""
+    sizes = [download.size for download in downloads]
+    return None if None in sizes or not sizes else sum(size or 0 for size in sizes)

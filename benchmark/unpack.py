@@ -1,0 +1,139 @@
+"""Archives unpacked safely: nothing outside the folder, no links, no devices, bounded size."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import stat
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from benchmark.errors import SslBenchError
+from benchmark.paths import replacing
+
+MAX_RATIO = 200  # unpacked to packed bytes
+MAX_SMALL = 1 << 30  # below this any ratio is fine
+MAX_MEMBERS = 5_000_000
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".gz")
+
+
+@dataclass(frozen=True)
+class _Member:
+    name: str
+    size: int
+    kind: str  # file, folder, or what it is instead
+    source: Any
+
+
+def is_archive(path: Path) -> bool:
+    """Whether `unpack` knows a file by its name."""
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def unpack(archive: Path, folder: Path, strip: int = 0, limit: int | None = None) -> None:
+    """Unpack into `folder` without the first `strip` path components.
+
+    Every member is looked at before the first byte is written. `limit` is the most bytes that may
+    come out; by default 200 times the archive, or 1 GiB if that is more.
+
+    Raises:
+        SslBenchError: a damaged archive; a member that leaves the folder, is a link or a device;
+            more bytes than allowed.
+    """
+    limit = limit or max(MAX_SMALL, MAX_RATIO * archive.stat().st_size)
+    try:
+        if archive.name.lower().endswith(".zip"):
+            with zipfile.ZipFile(archive) as opened:
+                _extract(archive, list(_zip_members(opened)), opened.open, folder, strip, limit)
+        elif ".tar" in archive.name.lower() or archive.name.lower().endswith(".tgz"):
+            with tarfile.open(archive) as tar:
+                members = list(_tar_members(tar))
+                _extract(archive, members, tar.extractfile, folder, strip, limit)
+        else:
+            _gunzip(archive, folder / archive.name[: -len(".gz")], limit)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, gzip.BadGzipFile) as error:
+        raise SslBenchError(
+            f"{archive} is damaged ({error}): delete it and fetch it again"
+        ) from error
+
+
+def _zip_members(opened: zipfile.ZipFile) -> Iterator[_Member]:
+    for info in opened.infolist():
+        mode = info.external_attr >> 16
+        kind = "folder" if info.is_dir() else "file"
+        if stat.S_ISLNK(mode):
+            kind = "a link"
+        elif stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            kind = "a device"
+        yield _Member(info.filename, info.file_size, kind, info)
+
+
+def _tar_members(tar: tarfile.TarFile) -> Iterator[_Member]:
+    for info in tar:
+        kind = "folder" if info.isdir() else "file" if info.isreg() else "a device"
+        if info.issym() or info.islnk():
+            kind = "a link"
+        yield _Member(info.name, info.size, kind, info)
+
+
+def _extract(
+    archive: Path, members: list[_Member], opener: Any, folder: Path, strip: int, limit: int
+) -> None:
+    if len(members) > MAX_MEMBERS:
+        raise SslBenchError(f"{archive} has {len(members)} members: more than {MAX_MEMBERS}")
+    total = sum(member.size for member in members)
+    if total > limit:
+        raise SslBenchError(f"{archive} would unpack to {total} bytes: more than {limit}")
+    places = [(member, _place(archive, member, folder, strip)) for member in members]
+    left = limit
+    for member, place in places:
+        if place is None:
+            continue
+        if member.kind == "folder":
+            place.mkdir(parents=True, exist_ok=True)
+            continue
+        with opener(member.source) as source, replacing(place) as scratch:
+            left -= _copy(archive, source, scratch, min(left, member.size))
+
+
+def _place(archive: Path, member: _Member, folder: Path, strip: int) -> Path | None:
+    """Where a member belongs; None where `strip` leaves nothing of its name."""
+    if member.kind not in ("file", "folder"):
+        raise SslBenchError(f"{archive}: {member.name!r} is {member.kind}; nothing was unpacked")
+    name = member.name.replace("\\", "/")
+    parts = [part for part in PurePosixPath(name).parts if part != "."]
+    if name.startswith("/") or ".." in parts or ":" in (parts[0] if parts else "") or "\0" in name:
+        raise SslBenchError(
+            f"{archive}: {member.name!r} leads out of the folder; nothing was unpacked"
+        )
+    kept = parts[strip:]
+    if not kept:
+        return None
+    place = folder.joinpath(*kept)
+    if not place.resolve().is_relative_to(folder.resolve()):  # by way of a link that was there
+        raise SslBenchError(f"{archive}: {member.name!r} leads out of {folder} through a link")
+    return place
+
+
+def _copy(archive: Path, source: IO[bytes] | gzip.GzipFile, path: Path, most: int) -> int:
+    """Copy to `path`; what a member holds beyond its stated size is refused."""
+    done = 0
+    with path.open("wb") as file:
+        while chunk := source.read(1 << 20):
+            done += len(chunk)
+            if done > most:
+                raise SslBenchError(f"{archive} holds more bytes than it states; stopped")
+            file.write(chunk)
+    return done
+
+
+def _gunzip(archive: Path, path: Path, limit: int) -> None:
+    with gzip.open(archive) as source, replacing(path) as scratch:
+        _copy(archive, source, scratch, limit)
+    shutil.copymode(archive, path)
+    os.utime(path)
