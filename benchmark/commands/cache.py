@@ -14,17 +14,22 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmark.errors import SslBenchError
-from benchmark.paths import cache_root, store_root
+from benchmark.paths import cache_root, file_sha256, store_root
 
 STALE_SECONDS = 3600  # a temporary file older than this belongs to a run that was killed
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
+    return _json(folder / "manifest.json")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """What stands in a file; nothing where it is missing or damaged."""
     try:
-        manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+        found: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
-    return manifest if isinstance(manifest, dict) else {}
+    return found if isinstance(found, dict) else {}
 
 
 def _size(folder: Path) -> int:
@@ -67,6 +72,25 @@ def ls_command() -> None:
     wide.print(f"{len(entries)} entries, {total / 1e6:.1f} MB; {rest or 'nothing else'}")
 
 
+def _verify_prepared(console: Console) -> tuple[int, int]:
+    """How many prepared files were read to the end, and how many were not as written."""
+    checked = damaged = 0
+    for record in sorted(cache_root().glob("datasets/*/prepared.json")):
+        splits = _json(record).get("splits", {})
+        for split, stated in splits.items():
+            path = record.parent / f"{split}.arrow"
+            checked += 1
+            if path.is_file() and file_sha256(path) == stated.get("sha256"):
+                continue
+            damaged += 1
+            console.print(
+                f"[red]damaged[/] {path}: its dataset is prepared again when next needed",
+                soft_wrap=True,
+            )
+            record.unlink(missing_ok=True)
+    return checked, damaged
+
+
 def verify_command() -> None:
     """Check every shard of every complete entry; exit status 1 when one was damaged."""
     from benchmark.store import Entry, EntryKey
@@ -96,7 +120,9 @@ def verify_command() -> None:
                 f"{about.get('source')}): removed, it is computed again when next needed",
                 soft_wrap=True,
             )
-    console.print(f"{shards} shards checked, {damaged} damaged")
+    prepared, broken = _verify_prepared(console)
+    damaged += broken
+    console.print(f"{shards} shards and {prepared} prepared files checked, {damaged} damaged")
     if damaged:
         sys.exit(1)
 

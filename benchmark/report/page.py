@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmark import __version__
 from benchmark.bootstrap import rank_intervals
+from benchmark.catalog import task_card
 from benchmark.errors import SslBenchError
 from benchmark.metrics import higher_is_better
 from benchmark.modalities import MODALITIES, TITLES
@@ -19,6 +20,7 @@ from benchmark.paths import replacing
 from benchmark.report import figures
 from benchmark.report.summary import Row, Summary, normalised_score, summarise
 from benchmark.results import Result, by_cell
+from benchmark.task import ReferenceScore
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ def context(
             domain: [_task_table(cells[cell]) for cell in summary.cells[domain] if cell in cells]
             for domain in summary.cells
         },
+        "published": {cell: published(*cell) for cell in cells},
         "simulated": summary.simulated,
         "curves": [(drawn[0].task, figures.label_efficiency(drawn)) for drawn in curves if drawn],
         "scatters": [figures.scatter(summary, field) for field in ("parameters", "throughput")],
@@ -142,6 +145,18 @@ def _task_table(encoders: dict[str, Result]) -> list[Line]:
         lines.append(Line(result, _rank_text(rank), low, value, high))
     return sorted(
         lines, key=lambda line: -line.result.score.value if higher else line.result.score.value
+    )
+
+
+def published(task: str, protocol: str) -> list[ReferenceScore]:
+    """Published scores of a task under a protocol, best first; none for a task not installed."""
+    try:
+        card = task_card(task)
+    except SslBenchError:
+        return []
+    found = [score for score in card.reference_scores if score.protocol == protocol]
+    return sorted(
+        found, key=lambda score: (-1 if higher_is_better(score.metric) else 1) * score.value
     )
 
 

@@ -171,4 +171,5 @@ class MockFolds(MockDisk):
     """The same with three folds in the place of splits."""
 
     source = "mock-folds"
+    distribution = Distribution(("mock-folds",), ("meta.csv", "audio/*.npy"))
     splits = folds(3)
