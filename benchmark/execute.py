@@ -153,9 +153,12 @@ def _die_with_parent() -> None:
 def _prepare(task: str, options: RunOptions) -> None:
     from benchmark.prepare import prepare
 
+    def progress(split: str, done: int) -> None:
+        _queue.put(Event("prepare", "", task, split, done))
+
     _queue.put(Event("prepare", "", task))
     with suppress(SslBenchError, ImportError):  # told by the unit that needs it
-        prepare(load_task(task, options.data_dir))
+        prepare(load_task(task, options.data_dir), progress)
     _queue.put(Event("prepared", "", task))
 
 

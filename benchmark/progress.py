@@ -69,8 +69,7 @@ class Display:
         if event.phase == "embed":
             self._embedding(event)
         elif event.phase == "prepare":
-            label = f"preparing {event.task}"
-            self._lines[label] = self.progress.add_task(label, total=None)
+            self._preparing(event)
         elif event.phase == "prepared":
             self.progress.remove_task(self._lines.pop(f"preparing {event.task}"))
         elif event.phase == "score":
@@ -89,6 +88,14 @@ class Display:
             )
         elif event.phase == "failure":
             self.tally.failures.append(Skip(event.encoder, event.task, "", event.detail))
+
+    def _preparing(self, event: Event) -> None:
+        label = f"preparing {event.task}"
+        if label not in self._lines:
+            self._lines[label] = self.progress.add_task(label, total=None, rate=True)
+        line = self._lines[label]
+        detail = f" · {event.detail}" if event.detail else ""
+        self.progress.update(line, description=label + detail, completed=event.done)
 
     def _embedding(self, event: Event) -> None:
         text = f"{event.encoder} · {event.task} · embedding {event.detail}"
