@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmark.catalog import load_task
 from benchmark.check import Finding
 from benchmark.errors import SslBenchError
 from benchmark.prepare import prepared_folder
@@ -111,6 +112,18 @@ def _labels(task: Task, found: Survey) -> Iterator[Finding]:
     if lacking:
         detail = f"no example of {_some(lacking)}"
     yield Finding("labels", not lacking, detail)
+
+
+def lacks_data(name: str, root: Path | None) -> bool:
+    """Whether a dataset on disk is absent or only partly there, by its layout alone."""
+    try:
+        distribution = load_task(name, root).distribution
+    except ImportError:  # told when it is evaluated
+        return False
+    if distribution is None:
+        return False
+    found = None if root is None else distribution.find(root)
+    return found is None or bool(distribution.missing(found))
 
 
 @dataclass(frozen=True)

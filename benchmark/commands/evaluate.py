@@ -59,12 +59,16 @@ class EvalRequest:
 
 def run_eval(request: EvalRequest) -> None:
     """Evaluate, print the tables and the paths; exit status 1 when something failed."""
-    cards = select_tasks(request.tasks, request.suite)
+    cards, absent = _with_data(select_tasks(request.tasks, request.suite), request)
     protocols = select_protocols(request.protocols)
     device, precision = choose_device(request.device, request.precision)
     if request.compiled:
         precision += COMPILED  # other kernels, other last digits: never mixed with the rest
     references = encoder_references(request)
+    taken = {reference.modality for reference in references}
+    absent = [card for card in absent if card.modality in taken]
+    if absent and not any(card.modality in taken for card in cards):
+        raise SslBenchError(f"nothing to evaluate: {_absence(absent, request)}")
     plan = make_plan(references, cards, protocols)
     if not plan.units:
         raise SslBenchError(_nothing_to_do(references, cards))
@@ -97,8 +101,38 @@ def run_eval(request: EvalRequest) -> None:
             )
             sys.exit(130)
     _tell(shown.tally, plan, out, request, console)
+    if absent:
+        text = escape(_absence(absent, request))
+        console.print(f"[dim]left out: {text}[/]", highlight=False, soft_wrap=True)
     if shown.tally.failures:
         sys.exit(1)
+
+
+def _with_data(
+    cards: list[TaskCard], request: EvalRequest
+) -> tuple[list[TaskCard], list[TaskCard]]:
+    """Tasks to run, and those left out because their data is not there. A task that is named is
+    never left out: evaluating it fails, and says what is missing."""
+    from benchmark.datacheck import lacks_data
+
+    absent = [
+        card
+        for card in cards
+        if card.access != "embedded"
+        and card.name not in request.tasks
+        and lacks_data(card.name, request.data_dir)
+    ]
+    return [card for card in cards if card not in absent], absent
+
+
+def _absence(absent: list[TaskCard], request: EvalRequest) -> str:
+    names = ", ".join(card.name for card in absent[:6])
+    more = f" and {len(absent) - 6} more" if len(absent) > 6 else ""
+    where = f"not (whole) in {request.data_dir}" if request.data_dir else "read from --data-dir"
+    return (
+        f"{len(absent)} task{'s' * (len(absent) > 1)} whose data is {where} ({names}{more}); "
+        "`ssl-bench data status` shows what is missing, `ssl-bench data fetch TASK` gets it"
+    )
 
 
 def choose_device(device: str, precision: str) -> tuple[str, str]:
@@ -228,14 +262,15 @@ def _tell(tally: Tally, plan: Plan, out: Path, request: EvalRequest, console: Co
 
 
 def _tell_skips(skips: list[Skip], console: Console) -> None:
-    """One line per (encoder, reason)."""
+    """One line per (encoder, reason), with the first eight of what is skipped."""
     grouped: dict[tuple[str, str], list[str]] = {}
     for skip in skips:
         label = f"{skip.task}/{skip.protocol}" if skip.protocol else skip.task
         grouped.setdefault((skip.encoder, skip.reason), []).append(label)
     for (encoder, reason), labels in grouped.items():
+        named = ", ".join(labels[:8]) + (f" and {len(labels) - 8} more" if labels[8:] else "")
         console.print(
-            f"[dim]skipped {escape(encoder)} on {', '.join(labels)}: {escape(reason)}[/]",
+            f"[dim]skipped {escape(encoder)} on {named}: {escape(reason)}[/]",
             highlight=False,
             soft_wrap=True,
         )
