@@ -57,10 +57,7 @@ def seed_from(*parts: object) -> list[int]:
 
 
 def interval(value: float, replicates: Array) -> Estimate:
-    """The percentile interval of `replicates` (B,), 95%.
-
-    With a single group every resample is the sample itself, and the interval is a point.
-    """
+    """The percentile interval of `replicates` (B,), 95%; NaN where they are: no interval."""
     low, high = np.percentile(replicates, [100 * LEVEL / 2, 100 * (1 - LEVEL / 2)])
     return Estimate(float(value), float(low), float(high))
 
@@ -72,14 +69,18 @@ def bootstrap(
 
     `statistics` maps group counts (B, G) to metric -> (B,) values. A resample in which a metric is
     undefined (no class with both labels is left) counts as the point estimate; a metric that is
-    undefined on the whole split is left out.
+    undefined on the whole split is left out. A single group says nothing about others: every
+    resample would be the sample itself, so replicates and interval are NaN.
     """
     whole = statistics(np.ones((1, resamples.groups)))
-    drawn = statistics(resamples.counts)
+    several = resamples.groups > 1
+    drawn = statistics(resamples.counts) if several else {}
     estimates, replicates = {}, {}
     for name, (value,) in whole.items():
         if np.isfinite(value):
-            filled = np.where(np.isfinite(drawn[name]), drawn[name], value)
+            filled = np.full(len(resamples.counts), np.nan)
+            if several:
+                filled = np.where(np.isfinite(drawn[name]), drawn[name], value)
             replicates[name] = filled
             estimates[name] = interval(float(value), filled)
     return estimates, replicates
@@ -91,7 +92,8 @@ def paired_difference(
     """Compare two encoders on the same resamples: difference a - b, low, high, p.
 
     p is two-sided: twice the share of resamples on the rarer side of 0, ties on both sides, with
-    one added to numerator and denominator (Davison & Hinkley 1997, eq. 4.11).
+    one added to numerator and denominator (Davison & Hinkley 1997, eq. 4.11). Without replicates
+    (NaN: a single test group) low and high are NaN and p is 1.
 
     Raises:
         SslBenchError: replicates of different numbers of resamples.
@@ -103,6 +105,8 @@ def paired_difference(
             "evaluate both again with the same version"
         )
     differences = a - b
+    if np.isnan(differences).any():
+        return float(value_a - value_b), float("nan"), float("nan"), 1.0
     low, high = np.percentile(differences, [100 * LEVEL / 2, 100 * (1 - LEVEL / 2)])
     rarer = min((differences <= 0).sum(), (differences >= 0).sum())
     p = min(1.0, 2 * (int(rarer) + 1) / (differences.size + 1))

@@ -86,6 +86,7 @@ def _still(modality: str, index: int, rng: np.random.Generator) -> Example:
         "photometry": curve.astype(np.float32),
         "spectrum": spectrum.astype(np.float32),
         "metadata": rng.standard_normal(8).astype(np.float32),
+        "image": rng.integers(0, 256, (96, 96, 3), dtype=np.uint8),
     }
 
 

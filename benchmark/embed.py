@@ -85,7 +85,8 @@ def embed_split(
     """Embed every row of a prepared split, reusing the whole shards that the store has.
 
     Returns arrays by name: clip `values` (N, D); layers (N, L, D); frames `values` (sum of T', D)
-    and `counts` (N,); patches (N, H', W', D); towers one (N, D) array each.
+    and `counts` (N,); patches (N, H', W', D), of point clouds `values` (N, G, D) and `centres`
+    (N, G, 3); towers one (N, D) array each.
 
     Raises:
         EncoderError: the encoder fails, or returns a wrong shape or NaN; names the sample.
@@ -240,6 +241,8 @@ def forward(
         ) from error
     size = len(next(iter(batch.values())))
     outputs = output if isinstance(output, dict) else {"values": output}
+    if kind == "patches" and encoder.modality == "pointcloud":
+        _check_placed(encoder, outputs)
     return {name: _checked(encoder, value, method, kind, size) for name, value in outputs.items()}
 
 
@@ -261,6 +264,18 @@ _SHAPE = {
 }
 
 
+def _check_placed(encoder: LoadedEncoder, outputs: dict[str, Any]) -> None:
+    """Patches of point clouds are no grid: each stands at a point of the encoder's input."""
+    shapes = {name: tuple(getattr(value, "shape", ())) for name, value in outputs.items()}
+    values, centres = shapes.get("values", ()), shapes.get("centres", ())
+    if set(shapes) != {"values", "centres"} or len(values) != 3 or centres != (*values[:2], 3):
+        shown = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise EncoderError(
+            f"encoder {encoder.name}: patches returns {shown}; for point clouds it should be a "
+            "dict of `values` (B, G, D) and `centres` (B, G, 3), in the coordinates of its input"
+        )
+
+
 def _checked(
     encoder: LoadedEncoder, value: Any, method: str, kind: Kind, size: int
 ) -> NDArray[Any]:
@@ -279,7 +294,7 @@ def _checked(
         )
     if kind == "layers":
         value = value.transpose(0, 1)
-    if kind == "patches" and value.ndim == 3:
+    if kind == "patches" and value.ndim == 3 and encoder.modality != "pointcloud":
         side = round(value.shape[1] ** 0.5)
         if side * side != value.shape[1]:
             raise EncoderError(

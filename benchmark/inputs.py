@@ -14,7 +14,8 @@ ecg        ``signal`` (leads, T) mV, ``sample_rate`` Hz, ``leads`` names
 echo       ``video`` (T, H, W) or (T, H, W, 3) uint8, ``fps``
 histopath. ``image`` (H, W, 3) uint8, optional ``mpp`` (micrometres per pixel)
 astronomy  any of ``photometry`` (L, 4: time in days, flux, flux error, band index),
-           ``spectrum`` (W, 2: wavelength, flux), ``metadata`` (F,) with NaN for missing
+           ``spectrum`` (W, 2: wavelength, flux), ``metadata`` (F,) with NaN for missing,
+           ``image`` (H, W, 3) uint8
 ========== =====================================================================================
 """
 
@@ -149,12 +150,18 @@ class PointCloudInput(InputSpec):
     normalise: Literal["none", "unit-sphere"] = "unit-sphere"
 
     def windows(self, example: Example, whole: bool = False) -> list[Window]:
-        points = np.asarray(example["points"], np.float32)[:, :3]
-        points = points[np.arange(self.points) % len(points)]
-        if self.normalise == "unit-sphere":
-            points = points - points.mean(0)
-            points = points / max(float(np.sqrt((points**2).sum(1).max())), 1e-9)
-        return [Window({"points": points}, 1)]
+        points = self.placed(example["points"])
+        return [Window({"points": points[np.arange(self.points) % len(points)]}, 1)]
+
+    def placed(self, points: Array) -> Array:
+        """All points of a cloud (N, 3) in the coordinates in which the encoder sees its first."""
+        points = np.asarray(points, np.float32)[:, :3]
+        if self.normalise == "none":
+            return points
+        taken = points[np.arange(self.points) % len(points)]
+        centre = taken.mean(0)
+        radius = max(float(np.sqrt(((taken - centre) ** 2).sum(1).max())), 1e-9)
+        return (points - centre) / radius
 
     def collate(self, windows: Sequence[Window]) -> dict[str, torch.Tensor]:
         return {"points": _pad_stack([w.arrays["points"] for w in windows], 0, self.points)}
@@ -295,10 +302,9 @@ class EchoInput(InputSpec):
         return {"video": _pad_stack(videos, 1, longest), "lengths": _lengths(windows)}
 
 
-class ImageInput(InputSpec):
-    """`forward(image)`: (B, 3, size, size) float32, (x / 255 - mean) / std."""
+class _Pixels(InputSpec):
+    """How still images are put to one size and scaled: (x / 255 - mean) / std."""
 
-    modality: ClassVar[str] = "histopathology"
     size: int = Field(224, gt=0, description="height and width in pixels")
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     crop: bool = Field(
@@ -307,8 +313,9 @@ class ImageInput(InputSpec):
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
-    def windows(self, example: Example, whole: bool = False) -> list[Window]:
-        pixels = np.moveaxis(np.asarray(example["image"]).astype(np.float32) / 255, -1, 0)[None]
+    def _pixels(self, image: Array) -> Array:
+        """(H, W, 3) uint8 -> (3, size, size) float32."""
+        pixels = np.moveaxis(np.asarray(image).astype(np.float32) / 255, -1, 0)[None]
         height, width = pixels.shape[-2:]
         if self.crop:
             scale = self.size / min(height, width)
@@ -319,23 +326,35 @@ class ImageInput(InputSpec):
         resized = _resize(pixels, shape, self.interpolation)
         # Bicubic weights overshoot; the libraries' images of bytes cannot.
         resized = resized[..., top : top + self.size, left : left + self.size].clip(0, 1)
-        return [Window({"image": _standardise(resized, self.mean, self.std)[0]}, 1)]
+        standardised: Array = _standardise(resized, self.mean, self.std)[0]
+        return standardised
+
+
+class ImageInput(_Pixels):
+    """`forward(image)`: (B, 3, size, size) float32, (x / 255 - mean) / std."""
+
+    modality: ClassVar[str] = "histopathology"
+
+    def windows(self, example: Example, whole: bool = False) -> list[Window]:
+        return [Window({"image": self._pixels(example["image"])}, 1)]
 
     def collate(self, windows: Sequence[Window]) -> dict[str, torch.Tensor]:
         return {"image": _pad_stack([w.arrays["image"] for w in windows], 0, 3)}
 
 
-class AstronomyInput(InputSpec):
-    """`forward(photometry=, lengths=, spectrum=, metadata=)`, keywords; an absent tower is None.
+class AstronomyInput(_Pixels):
+    """`forward(photometry=, lengths=, spectrum=, metadata=, image=)`, keywords; what is absent is
+    not passed.
 
     `photometry` (B, L, 4): time since the first observation in days, flux, flux error, band index;
     `lengths` (B,) valid observations; `spectrum` (B, 2, W): wavelength, flux;
-    `metadata` (B, F), NaN where missing. `towers` are those the encoder can take; a task must
-    offer at least one of them.
+    `metadata` (B, F), NaN where missing; `image` (B, 3, size, size), (x / 255 - mean) / std.
+    `towers` are those the encoder can take, an image only if it is named there; a task must offer
+    at least one of them.
     """
 
     modality: ClassVar[str] = "astronomy"
-    towers: tuple[Literal["photometry", "spectrum", "metadata"], ...] = (
+    towers: tuple[Literal["photometry", "spectrum", "metadata", "image"], ...] = (
         "photometry",
         "spectrum",
         "metadata",
@@ -355,6 +374,8 @@ class AstronomyInput(InputSpec):
             arrays["spectrum"] = self._spectrum(np.asarray(example["spectrum"], np.float32))
         if "metadata" in self.towers and example.get("metadata") is not None:
             arrays["metadata"] = np.asarray(example["metadata"], np.float32)
+        if "image" in self.towers and example.get("image") is not None:
+            arrays["image"] = self._pixels(example["image"])
         return [Window(arrays, length)]
 
     def _spectrum(self, spectrum: Array) -> Array:
@@ -367,7 +388,7 @@ class AstronomyInput(InputSpec):
 
     def collate(self, windows: Sequence[Window]) -> dict[str, torch.Tensor]:
         batch: dict[str, torch.Tensor] = {}
-        for name, axis in (("photometry", 0), ("spectrum", 1), ("metadata", 0)):
+        for name, axis in (("photometry", 0), ("spectrum", 1), ("metadata", 0), ("image", 0)):
             if name in windows[0].arrays:
                 arrays = [window.arrays[name] for window in windows]
                 batch[name] = _pad_stack(arrays, axis, max(a.shape[axis] for a in arrays))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 ONSET_WINDOW = 0.05  # s, mir_eval.onset
+BEAT_WINDOW = 0.07  # s, mir_eval.beat
 COLLAR = 0.2  # s, DCASE
 LENGTH_SHARE = 0.2
 

@@ -17,13 +17,14 @@ from benchmark.errors import SslBenchError
 
 Array = NDArray[Any]
 
-LOWER_IS_BETTER = frozenset({"mae"})
+LOWER_IS_BETTER = frozenset({"mae", "eer", "min_dcf"})
 METRICS = {
     "accuracy": "multiclass",
     "balanced_accuracy": "multiclass",
     "macro_f1": "multiclass multilabel",
     "macro_auroc": "multiclass multilabel",
     "macro_ap": "multiclass multilabel",
+    "key_score": "multiclass",
     "r2": "regression",
     "mae": "regression",
     "pearson": "regression",
@@ -31,8 +32,15 @@ METRICS = {
     "frame_macro_f1": "frames",
     "onset_f1": "frames",
     "event_f1": "frames",
+    "event_macro_f1": "frames",
+    "beat_f1": "frames",
+    "psds": "frames",
     "dice": "segmentation",
     "miou": "segmentation",
+    "instance_miou": "segmentation",
+    "class_miou": "segmentation",
+    "eer": "pairs",
+    "min_dcf": "pairs",
 }
 
 
@@ -57,7 +65,7 @@ def check_metric(metric: str, kind: str) -> str:
     return metric
 
 
-def _ratio(above: Array, below: Array) -> Array:
+def ratio(above: Array, below: Array) -> Array:
     """above / below, NaN where `below` is 0."""
     return np.divide(above, below, out=np.full(below.shape, np.nan), where=below > 0)
 
@@ -65,7 +73,7 @@ def _ratio(above: Array, below: Array) -> Array:
 def mean_of_defined(values: Array) -> Array:
     """Mean over the last axis of what is not NaN; NaN where nothing is defined."""
     defined = np.isfinite(values)
-    return _ratio(np.where(defined, values, 0.0).sum(-1), defined.sum(-1).astype(np.float64))
+    return ratio(np.where(defined, values, 0.0).sum(-1), defined.sum(-1).astype(np.float64))
 
 
 def group_sums(codes: Array, groups: int, values: Array) -> Array:
@@ -98,7 +106,7 @@ class Counts:
     def f1(self, counts: Array) -> Array:
         """Per class: (B, C), NaN where a class is neither in truth nor prediction."""
         hits, truth, predicted = self.totals(counts)
-        return _ratio(2 * hits, truth + predicted)
+        return ratio(2 * hits, truth + predicted)
 
     def macro_f1(self, counts: Array) -> Array:
         return mean_of_defined(self.f1(counts))
@@ -107,111 +115,26 @@ class Counts:
         """F1 of counts pooled over classes; 0 where there is nothing to find and nothing found
         (mir_eval's convention for empty lists)."""
         hits, truth, predicted = (total.sum(-1) for total in self.totals(counts))
-        return np.nan_to_num(_ratio(2 * hits, truth + predicted))
+        return np.nan_to_num(ratio(2 * hits, truth + predicted))
 
     def micro_precision(self, counts: Array) -> Array:
         """Share of the predictions that are hits, pooled over classes; NaN without predictions."""
         hits, _, predicted = (total.sum(-1) for total in self.totals(counts))
-        return _ratio(hits, predicted)
+        return ratio(hits, predicted)
 
     def accuracy(self, counts: Array) -> Array:
         """Share of the truth that is hit, pooled over classes (for events: recall)."""
         hits, truth, _ = self.totals(counts)
-        return _ratio(hits.sum(-1), truth.sum(-1))
+        return ratio(hits.sum(-1), truth.sum(-1))
 
     def recall(self, counts: Array) -> Array:
         hits, truth, _ = self.totals(counts)
-        return _ratio(hits, truth)
+        return ratio(hits, truth)
 
     @classmethod
     def of_labels(cls, truth: Array, predicted: Array, codes: Array, groups: int) -> Counts:
         """From (N, C) matrices of 0 / 1."""
         return cls(*(group_sums(codes, groups, m) for m in (truth * predicted, truth, predicted)))
-
-
-class Classification:
-    """Multiclass scores. `truth` (N,) int, `probabilities` (N, C); the largest one is predicted.
-
-    AUROC and average precision are one-vs-rest, macro over the classes that have both labels.
-    With two classes they are those of class 1.
-    """
-
-    def __init__(self, truth: Array, probabilities: Array, codes: Array, groups: int) -> None:
-        classes = probabilities.shape[1]
-        self.truth, self.predicted = np.asarray(truth), probabilities.argmax(1)
-        self.labels = one_hot(self.truth, classes)
-        self.scores, self.codes = probabilities, codes
-        self.table = Counts.of_labels(self.labels, one_hot(self.predicted, classes), codes, groups)
-
-    def __call__(self, counts: Array) -> dict[str, Array]:
-        auroc, precision = self.ranking(counts)
-        return {
-            "accuracy": self.table.accuracy(counts),
-            "balanced_accuracy": mean_of_defined(self.table.recall(counts)),
-            "macro_f1": self.table.macro_f1(counts),
-            "macro_auroc": mean_of_defined(auroc),
-            "macro_ap": mean_of_defined(precision),
-        }
-
-    def ranking(self, counts: Array) -> tuple[Array, Array]:
-        from benchmark.ranking import ranking_replicates
-
-        kept = slice(1, 2) if self.scores.shape[1] == 2 else slice(None)
-        return ranking_replicates(self.scores[:, kept], self.labels[:, kept], self.codes, counts)
-
-    def per_class(self, names: tuple[str, ...]) -> dict[str, dict[str, float]]:
-        """class -> recall, f1, auroc, ap, support; `left_out: 1` marks a class that the test split
-        cannot rank (it lacks positives or negatives), without auroc and ap."""
-        from benchmark.ranking import ranking_replicates
-
-        ones = np.ones((1, len(self.table.truth)))
-        auroc, precision = ranking_replicates(self.scores, self.labels, self.codes, ones)
-        values = {
-            "recall": self.table.recall(ones)[0],
-            "f1": self.table.f1(ones)[0],
-            "auroc": auroc[0],
-            "ap": precision[0],
-        }
-        rows: dict[str, dict[str, float]] = {}
-        for index, name in enumerate(names):
-            row = {key: float(v[index]) for key, v in values.items() if np.isfinite(v[index])}
-            row["support"] = float(self.labels[:, index].sum())
-            rows[name] = row if "auroc" in row else {**row, "left_out": 1.0}
-        return rows
-
-    def confusion(self) -> list[list[int]] | None:
-        size = self.labels.shape[1]
-        flat = np.bincount(self.truth * size + self.predicted, minlength=size * size)
-        table: list[list[int]] = flat.reshape(size, size).tolist()
-        return table
-
-
-class Multilabel(Classification):
-    """Multilabel scores. `truth` (N, C) of 0 / 1, `scores` (N, C); predicted where the score
-    exceeds `threshold`."""
-
-    def __init__(
-        self, truth: Array, scores: Array, codes: Array, groups: int, threshold: float = 0.5
-    ) -> None:
-        self.labels, self.scores, self.codes = (np.asarray(truth) > 0).astype(float), scores, codes
-        predicted = (scores > threshold).astype(float)
-        self.table = Counts.of_labels(self.labels, predicted, codes, groups)
-
-    def __call__(self, counts: Array) -> dict[str, Array]:
-        auroc, precision = self.ranking(counts)
-        return {
-            "macro_auroc": mean_of_defined(auroc),
-            "macro_ap": mean_of_defined(precision),
-            "macro_f1": self.table.macro_f1(counts),
-        }
-
-    def ranking(self, counts: Array) -> tuple[Array, Array]:
-        from benchmark.ranking import ranking_replicates
-
-        return ranking_replicates(self.scores, self.labels, self.codes, counts)
-
-    def confusion(self) -> None:
-        return None
 
 
 class Regression:
@@ -246,40 +169,4 @@ class Regression:
             "mae": distance / n,
             "pearson": np.clip(pearson, -1, 1),
             "spearman": spearman_replicates(self.truth, self.predicted, self.codes, counts),
-        }
-
-
-class Overlap:
-    """Segmentation scores from per-image pixel counts, each (N, C): intersection, truth, predicted.
-
-    `dice` is the medical convention (nnU-Net): per image and foreground class, images where the
-    class is in neither truth nor prediction left out, averaged over images and then over classes.
-    `miou` is the scene-parsing convention: intersection over union of pixels pooled over the split,
-    averaged over all classes that occur, background included.
-    """
-
-    def __init__(
-        self, hits: Array, truth: Array, predicted: Array, codes: Array, groups: int,
-        foreground: Array,
-    ) -> None:  # fmt: skip
-        self.pooled = Counts(*(group_sums(codes, groups, m) for m in (hits, truth, predicted)))
-        dice = _ratio(2.0 * hits, (truth + predicted).astype(np.float64))
-        seen = np.isfinite(dice)
-        self.dice_sums = group_sums(codes, groups, np.where(seen, dice, 0.0))
-        self.dice_counts = group_sums(codes, groups, seen.astype(np.float64))
-        self.foreground = foreground
-
-    def classwise(self, counts: Array) -> dict[str, Array]:
-        """dice and iou, each (B, C)."""
-        hits, truth, predicted = self.pooled.totals(counts)
-        return {
-            "dice": _ratio(counts @ self.dice_sums, counts @ self.dice_counts),
-            "iou": _ratio(hits, truth + predicted - hits),
-        }
-
-    def __call__(self, counts: Array) -> dict[str, Array]:
-        values = self.classwise(counts)
-        return {
-            "dice": mean_of_defined(values["dice"][:, self.foreground]),
-            "miou": mean_of_defined(values["iou"]),
         }

@@ -6,10 +6,11 @@ import base64
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from benchmark.errors import SslBenchError
 from benchmark.paths import replacing
@@ -23,6 +24,18 @@ SCHEMA_VERSION = 1
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _absent(value: Any) -> Any:
+    """None for NaN, which JSON does not have."""
+    return None if isinstance(value, float) and isnan(value) else value
+
+
+def _without_absent(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if _absent(v) is not None} for row in rows]
+
+
+_End = Annotated[float | None, BeforeValidator(_absent)]
 
 
 class EncoderInfo(_Strict):
@@ -65,11 +78,11 @@ class ProtocolInfo(_Strict):
 
 
 class Metric(_Strict):
-    """A score with its 95% interval."""
+    """A score with its 95% interval; none where the test split has a single group."""
 
     value: float
-    low: float
-    high: float
+    low: _End
+    high: _End
 
 
 class Environment(_Strict):
@@ -107,7 +120,7 @@ class Result(_Strict):
     metrics: dict[str, Metric]
     per_class: dict[str, dict[str, float]] = {}
     confusion: list[list[int]] | None = None
-    curve: list[dict[str, float]] = []
+    curve: Annotated[list[dict[str, float]], BeforeValidator(_without_absent)] = []
     hyperparameters: dict[str, Any] = {}
     counts: dict[str, int] = {}
     seed: int

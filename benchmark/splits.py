@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.errors import DatasetError
-from benchmark.prepare import decode, labelled_rows, open_source
+from benchmark.inputs import PointCloudInput
+from benchmark.prepare import decode, labelled_rows, open_source, read_row
 from benchmark.protocols.contract import Split
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ def read_targets(task: Task, split: str) -> tuple[Dataset, NDArray[np.intp], Any
     """The source's rows, the indices of those in the task, and their targets.
 
     Raises:
-        DatasetError: a label outside the class list.
+        DatasetError: a label outside the class list; trials that name no example of the split.
     """
     data = open_source(task, split)
     rows = labelled_rows(task, split, data)
@@ -64,7 +66,33 @@ def read_targets(task: Task, split: str) -> tuple[Dataset, NDArray[np.intp], Any
     if target.kind == "regression":
         return data, rows, column.to_numpy()[rows].astype(np.float64)
     values = [decode(column[int(row)]) for row in rows]
+    if target.kind == "pairs":
+        _check_trials(task, split, data, rows, values)
     return data, rows, np.stack(values) if target.kind == "multilabel" else values
+
+
+def _check_trials(
+    task: Task, split: str, data: Dataset, rows: NDArray[np.intp], trials: list[NDArray[Any]]
+) -> None:
+    """Trials count positions in the whole split, so every example has to be there.
+
+    Raises:
+        DatasetError: some examples have no list of trials; a position or a label that cannot be.
+    """
+    name = task.card.name
+    if len(rows) != len(data):
+        raise DatasetError(
+            f"{name}: {len(data) - len(rows)} of {len(data)} examples of {split} have no list of "
+            "trials, so the positions in the others' lists would not hold: yield an empty (0, 2) "
+            "array for an example without trials"
+        )
+    for row, listed in zip(rows, trials, strict=True):
+        shaped = listed.ndim == 2 and listed.shape[1] == 2
+        if not shaped or ((listed < 0) | (listed >= [len(data), 2])).any():
+            raise DatasetError(
+                f"{name}: the trials of {data[int(row)]['id']!r} are not (n, 2) with positions "
+                f"below {len(data)} and labels 0 or 1"
+            )
 
 
 def build_split(
@@ -99,7 +127,28 @@ def build_split(
         built.towers = {name: array[rows] for name, array in arrays.items()}
     else:
         built.embeddings = arrays["values"][rows]
+    if "centres" in arrays:
+        built.centres = arrays["centres"][rows]
+        built.points = _PlacedPoints(task, data, rows, encoder)
     return built
+
+
+class _PlacedPoints(Sequence[NDArray[Any]]):
+    """The points (n, 3) of every shape as the encoder's input specification places them, read from
+    the prepared file when asked for."""
+
+    def __init__(
+        self, task: Task, data: Dataset, rows: NDArray[np.intp], encoder: LoadedEncoder
+    ) -> None:
+        self.task, self.data, self.rows = task, data, rows
+        self.place = cast(PointCloudInput, encoder.spec).placed
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        stored = read_row(self.data, int(self.rows[index]))["input"]
+        return self.place(self.task.materialise(stored)["points"])
 
 
 def _frames(arrays: Arrays, rows: NDArray[np.intp]) -> tuple[NDArray[Any], NDArray[np.intp]]:

@@ -7,13 +7,14 @@ ENCODERS: list[EncoderCard] = [
         name="astro-statistics",
         target="baselines.astronomy.astro_statistics:AstroStatistics",
         modality="astronomy",
-        title="Light-curve, spectrum and catalogue statistics",
+        title="Light-curve, spectrum, catalogue and image statistics",
         kind="features",
         summary=(
             "Per band: moments, quantile ratios, von Neumann's ratio, Stetson's K, structure "
             "function; colours and shape around the peak; Lomb-Scargle powers over all bands. "
             "Binned normalised spectrum, slope, curvature, band depths. Catalogue values with "
-            "flags for what is missing."
+            "flags for what is missing. Images: radial profiles, colours, Fourier modes of rings, "
+            "concentration, asymmetry, clumpiness, Gini and M20."
         ),
         parameters=0,
         paper="Richards et al. 2011, ApJ 733, 10 (light curves)",
@@ -23,14 +24,14 @@ ENCODERS: list[EncoderCard] = [
         name="random-astro-transformer",
         target="baselines.astronomy.random_transformer:RandomTransformer",
         modality="astronomy",
-        title="Randomly initialised transformer, 1-D ResNet and MLP",
+        title="Randomly initialised transformer, ResNets and MLP",
         kind="control",
         summary=(
-            "A two-layer transformer over observations, a three-block residual network over "
-            "wavelengths and an MLP over catalogue values, none of them trained: what the "
-            "architecture alone brings."
+            "A two-layer transformer over observations, three-block residual networks over "
+            "wavelengths and over pixels and an MLP over catalogue values, none of them trained: "
+            "what the architecture alone brings."
         ),
-        parameters=153_344,
+        parameters=228_256,
         licence="Apache-2.0",
     ),
     EncoderCard(

@@ -1,4 +1,4 @@
-"""The classical encoder of astronomy: statistics of light curves, spectra and catalogue values."""
+"""The classical encoder of astronomy: statistics of light curves, spectra, catalogues, images."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from baselines.astronomy.galaxy_images import image_statistics
 from baselines.astronomy.light_curves import light_curve_statistics
 from baselines.astronomy.spectra import spectrum_statistics
 
@@ -29,7 +30,12 @@ class AstroStatistics(torch.nn.Module):
     """
 
     modality: ClassVar[str] = "astronomy"
-    input: ClassVar[dict[str, Any]] = {"towers": ("photometry", "spectrum", "metadata")}
+    input: ClassVar[dict[str, Any]] = {
+        "towers": ("photometry", "spectrum", "metadata", "image"),
+        "size": 128,
+        "mean": (0.0, 0.0, 0.0),
+        "std": (1.0, 1.0, 1.0),
+    }
 
     def __init__(self, bands: int = 6) -> None:
         super().__init__()
@@ -41,8 +47,9 @@ class AstroStatistics(torch.nn.Module):
         lengths: Tensor | None = None,
         spectrum: Tensor | None = None,
         metadata: Tensor | None = None,
+        image: Tensor | None = None,
     ) -> Tensor:
-        """Any subset of (B, L, 4) with (B,), (B, 2, W) and (B, F) -> (B, D) float32."""
+        """Any subset of (B, L, 4) with (B,), (B, 2, W), (B, F) and (B, 3, S, S) -> (B, D)."""
         parts = []
         if photometry is not None and lengths is not None:
             parts.append(light_curve_statistics(photometry, lengths, self.bands))
@@ -50,4 +57,6 @@ class AstroStatistics(torch.nn.Module):
             parts.append(spectrum_statistics(spectrum))
         if metadata is not None:
             parts.append(metadata_statistics(metadata))
+        if image is not None:
+            parts.append(image_statistics(image))
         return torch.cat(parts, -1).float()

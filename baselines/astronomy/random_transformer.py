@@ -12,34 +12,40 @@ METADATA = 64  # most catalogue values taken
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions and a shortcut, halving the length (He et al. 2016), in one dimension."""
+    """Two convolutions and a shortcut, halving the length (He et al. 2016), in one dimension or,
+    with 3 x 3 kernels, in two."""
 
-    def __init__(self, channels_in: int, channels: int) -> None:
+    def __init__(self, channels_in: int, channels: int, dimensions: int = 1) -> None:
         super().__init__()
+        convolution: Any = nn.Conv1d if dimensions == 1 else nn.Conv2d
+        kernel = 7 if dimensions == 1 else 3
+        half = kernel // 2
         self.convolve = nn.Sequential(
-            nn.Conv1d(channels_in, channels, 7, stride=2, padding=3, bias=False),
+            convolution(channels_in, channels, kernel, stride=2, padding=half, bias=False),
             nn.GroupNorm(1, channels),
             nn.ReLU(),
-            nn.Conv1d(channels, channels, 7, padding=3, bias=False),
+            convolution(channels, channels, kernel, padding=half, bias=False),
             nn.GroupNorm(1, channels),
         )
-        self.shortcut = nn.Conv1d(channels_in, channels, 1, stride=2, bias=False)
+        self.shortcut = convolution(channels_in, channels, 1, stride=2, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
         return torch.relu(self.convolve(features) + self.shortcut(features))
 
 
 class RandomTransformer(nn.Module):
-    """Transformer over observations, 1-D ResNet over wavelengths, MLP over catalogue values.
+    """Transformer over observations, 1-D ResNet over wavelengths, MLP over catalogue values, 2-D
+    ResNet over pixels.
 
     The embedding is the concatenation of the towers that are given, `width` numbers each; the
-    shape is that of AstroM3's three towers (Rizhko & Bloom 2024, arXiv:2411.08842) in small.
+    shape of the first three is that of AstroM3's (Rizhko & Bloom 2024, arXiv:2411.08842) in small.
     """
 
     modality: ClassVar[str] = "astronomy"
     input: ClassVar[dict[str, Any]] = {
-        "towers": ("photometry", "spectrum", "metadata"),
+        "towers": ("photometry", "spectrum", "metadata", "image"),
         "spectrum_points": 128,
+        "size": 128,
     }
     angular: Tensor
 
@@ -64,6 +70,11 @@ class RandomTransformer(nn.Module):
             nn.GELU(),
             nn.Linear(2 * width, width),
         )
+        self.pixels = nn.Sequential(
+            ResidualBlock(3, width // 4, dimensions=2),
+            ResidualBlock(width // 4, width // 2, dimensions=2),
+            ResidualBlock(width // 2, width, dimensions=2),
+        )
 
     def forward(
         self,
@@ -71,8 +82,10 @@ class RandomTransformer(nn.Module):
         lengths: Tensor | None = None,
         spectrum: Tensor | None = None,
         metadata: Tensor | None = None,
+        image: Tensor | None = None,
     ) -> Tensor:
-        """Any subset of (B, L, 4) with (B,), (B, 2, W) and (B, F) -> (B, width per tower)."""
+        """Any subset of (B, L, 4) with (B,), (B, 2, W), (B, F) and (B, 3, S, S) -> (B, width per
+        tower)."""
         parts = []
         if photometry is not None and lengths is not None:
             parts.append(self.light_curve(photometry, lengths))
@@ -82,6 +95,8 @@ class RandomTransformer(nn.Module):
             parts.append(self.resnet((flux - flux.mean(-1, keepdim=True)) / spread).mean(-1))
         if metadata is not None:
             parts.append(self.mlp(self.catalogue(metadata)))
+        if image is not None:
+            parts.append(self.pixels(image).mean((2, 3)))
         return torch.cat(parts, -1)
 
     def light_curve(self, photometry: Tensor, lengths: Tensor) -> Tensor:

@@ -76,14 +76,29 @@ class HuggingFace(torch.nn.Module):
         self.input = image_input(self.modality, size, mean, std)
         self.patches = self._patches
 
-    def forward(self, inputs: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
-        """Waveforms (B, T) or images (B, 3, H, W) / (B, 3, T, H, W) -> (B, D)."""
+    def forward(
+        self,
+        waveform: torch.Tensor | None = None,
+        lengths: torch.Tensor | None = None,
+        image: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Waveforms (B, T) or images (B, 3, H, W) / (B, 3, T, H, W) -> (B, D).
+
+        Images come first like waveforms, or by name as in astronomy.
+        """
+        inputs = _given(waveform, image)
         if self.modality == "audio":
             return self._each_length(inputs, lengths, lambda hidden: hidden[-1].mean(1))
         return over_frames(inputs, lengths, self._pooled)
 
-    def layers(self, inputs: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+    def layers(
+        self,
+        waveform: torch.Tensor | None = None,
+        lengths: torch.Tensor | None = None,
+        image: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Every hidden state, averaged over time or tokens: (L, B, D)."""
+        inputs = _given(waveform, image)
         if self.modality == "audio":
             stacked = self._each_length(
                 inputs, lengths, lambda hidden: torch.stack([h.mean(1) for h in hidden], 1)
@@ -101,9 +116,9 @@ class HuggingFace(torch.nn.Module):
             padded.append(torch.nn.functional.pad(tokens, (0, 0, 0, max(0, frames - len(tokens)))))
         return torch.stack([tokens[:frames] for tokens in padded])
 
-    def _patches(self, images: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+    def _patches(self, image: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         """Patch tokens on their grid, (B, H', W', D)."""
-        return over_frames(images, lengths, self._grid)
+        return over_frames(image, lengths, self._grid)
 
     def _hidden(self, inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         states: tuple[torch.Tensor, ...] = self.model(
@@ -149,3 +164,10 @@ class HuggingFace(torch.nn.Module):
         height, width = images.shape[-2] // patch, images.shape[-1] // patch
         tokens: torch.Tensor = hidden[:, -height * width :]
         return tokens.unflatten(1, (height, width))
+
+
+def _given(waveform: torch.Tensor | None, image: torch.Tensor | None) -> torch.Tensor:
+    inputs = waveform if image is None else image
+    if inputs is None:
+        raise TypeError("neither a waveform nor an image")
+    return inputs

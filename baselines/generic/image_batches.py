@@ -1,4 +1,4 @@
-"""Image models on video: frames through the model, averaged over the valid ones."""
+"""Image models on images of three modalities; of video, the mean over its valid frames."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from benchmark.errors import EncoderError
 
 
 def image_modality(name: str, modality: str | None) -> str:
-    """The modality an image model is used for: tissue tiles unless echo is asked for.
+    """The modality an image model is used for: tissue tiles unless another is asked for.
 
     Raises:
         EncoderError: a modality that has no images.
     """
     chosen = modality or "histopathology"
-    if chosen not in ("histopathology", "echo"):
+    if chosen not in ("histopathology", "echo", "astronomy"):
         raise EncoderError(
-            f"{name} takes images: --modality histopathology or echo, not {chosen!r}"
+            f"{name} takes images: --modality histopathology, echo or astronomy, not {chosen!r}"
         )
     return chosen
 
@@ -27,8 +27,11 @@ def image_input(
     modality: str, size: int, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> dict[str, object]:
     """`input` options of an image model for its modality; echo frames are spread to RGB."""
-    options: dict[str, object] = {"size": size, "mean": mean, "std": std}
-    return options | {"channels": 3, "frames": 32} if modality == "echo" else options
+    own: dict[str, dict[str, object]] = {
+        "echo": {"channels": 3, "frames": 32},
+        "astronomy": {"towers": ("image",)},
+    }
+    return {"size": size, "mean": mean, "std": std, **own.get(modality, {})}
 
 
 def over_frames(

@@ -57,13 +57,13 @@ class OpenClip(nn.Module):
             tuple(facts["std"]),
         )
 
-    def forward(self, images: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def forward(self, image: Tensor, lengths: Tensor | None = None) -> Tensor:
         """(B, 3, H, W) or (B, 3, T, H, W), (B,) valid frames -> (B, D)."""
-        return over_frames(images, lengths, self._unit_vectors)
+        return over_frames(image, lengths, self._unit_vectors)
 
-    def patches(self, images: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def patches(self, image: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The vision tower's last feature map, (B, H', W', D); video: averaged over frames."""
-        return over_frames(images, lengths, self._map)
+        return over_frames(image, lengths, self._map)
 
     def encode_text(self, texts: list[str]) -> Tensor:
         """Texts -> (N, D) unit vectors in the space of `forward`.

@@ -34,13 +34,13 @@ class TimmImages(torch.nn.Module):
             self.modality, config["input_size"][-1], tuple(config["mean"]), tuple(config["std"])
         )
 
-    def forward(self, images: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(self, image: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         """(B, 3, H, W) or (B, 3, T, H, W) -> (B, D)."""
-        return over_frames(images, lengths, self.model)
+        return over_frames(image, lengths, self.model)
 
-    def patches(self, images: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+    def patches(self, image: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         """The last feature map, (B, H', W', D); video: averaged over frames."""
-        return over_frames(images, lengths, self._grid)
+        return over_frames(image, lengths, self._grid)
 
     def _grid(self, images: torch.Tensor) -> torch.Tensor:
         features = self.model.forward_features(images)

@@ -32,7 +32,7 @@ class I2PMAE(nn.Module):
 
     The feature that the authors give to their linear SVM. Nothing is masked, except that a token
     which no patch of the next level contains is hidden from its own level's attention, as in the
-    authors' evaluation. The tokens are no grid, so there are no `patches` for segmentation.
+    authors' evaluation. `patches` are the tokens of the last level with the centres they stand at.
 
     Args:
         num_groups: patches per cloud on each level; patches of a level are made of the centres of
@@ -79,6 +79,14 @@ class I2PMAE(nn.Module):
 
     def tokens(self, points: torch.Tensor) -> torch.Tensor:
         """Normed tokens of the last level: (B, N, 3) -> (B, num_groups[-1], encoder_dims[-1])."""
+        return self._placed_tokens(points)[0]
+
+    def patches(self, points: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The tokens of the last level and the centres of their patches, (B, num_groups[-1], 3)."""
+        tokens, centres = self._placed_tokens(points)
+        return {"values": tokens.float(), "centres": centres}
+
+    def _placed_tokens(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         levels = []
         centres = points.float()
         for count, size in zip(self.num_groups, self.group_sizes, strict=True):
@@ -91,8 +99,7 @@ class I2PMAE(nn.Module):
             above = levels[i + 1][2] if i + 1 < len(levels) else None
             mask = None if above is None else self._in_a_patch(above, tokens.shape[1])
             tokens = self.encoder_blocks[i](tokens, self.encoder_pos_embeds[i](centres), mask)
-        out: torch.Tensor = self.encoder_norms[-1](tokens)
-        return out
+        return self.encoder_norms[-1](tokens), levels[-1][1]
 
     @staticmethod
     def _in_a_patch(index: torch.Tensor, tokens: int) -> torch.Tensor:

@@ -46,10 +46,15 @@ class PointBERT(nn.Module):
         self.norm = nn.LayerNorm(trans_dim)
 
     def forward(self, points: torch.Tensor) -> torch.Tensor:
+        hidden, _ = self.placed_tokens(points)
+        return torch.cat([hidden[:, 0], hidden[:, 1:].amax(1)], -1)
+
+    def placed_tokens(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Class token and patch tokens, normed, (B, 1 + num_group, trans_dim), and the centres of
+        the patches, (B, num_group, 3), each the farthest from those before it."""
         patches, centres, _ = patches_of(points.float(), self.num_group, self.group_size)
         tokens, position = self.reduce_dim(self.encoder(patches)), self.pos_embed(centres)
         size = (len(points), -1, -1)
         tokens = torch.cat([self.cls_token.expand(size).to(tokens), tokens], 1)
         position = torch.cat([self.cls_pos.expand(size).to(position), position], 1)
-        hidden = self.norm(self.blocks(tokens, position))
-        return torch.cat([hidden[:, 0], hidden[:, 1:].amax(1)], -1)
+        return self.norm(self.blocks(tokens, position)), centres

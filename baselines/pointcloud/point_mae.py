@@ -24,7 +24,7 @@ DECODER = r"^(MAE_decoder|decoder_pos_embed|increase_dim)\.|^mask_token$"
 class PointMAE(nn.Module):
     """Points (B, N, 3) -> mean and maximum over the tokens, concatenated: (B, 2 trans_dim).
 
-    Nothing is masked. The tokens are no grid, so there are no `patches` for segmentation.
+    Nothing is masked. `patches` are the tokens with the centres they stand at.
 
     Args:
         num_group: patches per cloud.
@@ -60,10 +60,17 @@ class PointMAE(nn.Module):
 
     def tokens(self, points: torch.Tensor) -> torch.Tensor:
         """One token per patch, after the last norm: (B, N, 3) -> (B, num_group, trans_dim)."""
+        return self._placed_tokens(points)[0]
+
+    def patches(self, points: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The tokens and the centres of their patches, (B, num_group, 3)."""
+        tokens, centres = self._placed_tokens(points)
+        return {"values": tokens.float(), "centres": centres}
+
+    def _placed_tokens(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         patches, centres, _ = patches_of(points.float(), self.num_group, self.group_size)
         hidden = self.blocks(self.encoder(patches), self.pos_embed(centres))
-        out: torch.Tensor = self.norm(hidden)
-        return out
+        return self.norm(hidden), centres
 
     def load_checkpoint(self, entries: Mapping[str, Any]) -> None:
         """Load `module.MAE_encoder.*` of a pretraining checkpoint; the decoder is left out."""

@@ -15,12 +15,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
 from baselines.pointcloud.open3d_import import import_open3d
+from baselines.pointcloud.sampling import farthest_points
 
 EPS = 1e-12
 
@@ -82,8 +84,22 @@ def pooled(features: torch.Tensor) -> torch.Tensor:
     return torch.cat([features.mean(0), features.std(0, correction=0), quantiles])
 
 
+def position_features(places: torch.Tensor) -> torch.Tensor:
+    """Coordinates, absolute values, products of two and distance: (n, 3) -> (n, 13).
+
+    Shapes are often symmetric, and a linear layer on coordinates alone cannot tell an end from the
+    middle.
+    """
+    x, y, z = places.unbind(1)
+    products = torch.stack([x * x, y * y, z * z, x * y, x * z, y * z], 1)
+    return torch.cat([places, places.abs(), products, places.norm(dim=1, keepdim=True)], 1)
+
+
 class ShapeDescriptors(torch.nn.Module):
     """Points (B, N, 3) in the unit sphere -> descriptors (B, 242).
+
+    `patches` describe places that are spread over the shape: the eigenvalue features and the FPFH
+    of the place's neighbourhood, and where in the shape it is.
 
     Args:
         up: the axis that points up (0, 1, 2).
@@ -92,6 +108,7 @@ class ShapeDescriptors(torch.nn.Module):
         radius: radius of the FPFH neighbourhoods, as a part of the unit sphere's.
         max_nn: the most neighbours in them.
         bins: bins of the D2 histogram.
+        places: centres that `patches` describes.
     """
 
     modality: ClassVar[str] = "pointcloud"
@@ -105,26 +122,48 @@ class ShapeDescriptors(torch.nn.Module):
         radius: float = 0.3,
         max_nn: int = 16,
         bins: int = 64,
+        places: int = 128,
     ) -> None:
         super().__init__()
+        self.places = places
         self.up, self.points, self.neighbours = up, points, neighbours
         self.radius, self.max_nn, self.bins = radius, max_nn, bins
         self.open3d = import_open3d()
 
     def forward(self, points: torch.Tensor) -> torch.Tensor:
+        rows = self._of_each(self._describe, points)
+        return torch.stack(rows).to(points.device)
+
+    def patches(self, points: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Local features (B, places, 60) and the places they stand at (B, places, 3)."""
+        rows = self._of_each(self._describe_places, points)
+        values, centres = (torch.stack(part).to(points.device) for part in zip(*rows, strict=True))
+        return {"values": values, "centres": centres}
+
+    def _of_each(self, describe: Callable[[torch.Tensor], Any], points: torch.Tensor) -> list[Any]:
         from threadpoolctl import ThreadpoolController
 
         # Open3D's and torch's OpenMP teams wait for each other on clouds this small: with two
         # threads the same work took five times as long
         with ThreadpoolController().limit(limits=1):
-            rows = [self._describe(cloud) for cloud in points.detach().float().cpu()]
-        return torch.stack(rows).to(points.device)
+            return [describe(cloud) for cloud in points.detach().float().cpu()]
 
-    def _describe(self, cloud: torch.Tensor) -> torch.Tensor:
+    def _thinned(self, cloud: torch.Tensor) -> tuple[torch.Tensor, Any]:
+        """The points that pairwise and local descriptors use, also as Open3D's cloud."""
         step = max(len(cloud) // self.points, 1)
         thin = cloud[::step][: self.points]
         positions = self.open3d.utility.Vector3dVector(thin.double().numpy())
-        shape = self.open3d.geometry.PointCloud(positions)
+        return thin, self.open3d.geometry.PointCloud(positions)
+
+    def _describe_places(self, cloud: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        thin, shape = self._thinned(cloud)
+        local = torch.cat([*self._local(shape), self._fpfh(shape).clamp(min=0).sqrt().T], 1)
+        chosen = farthest_points(thin[None], self.places, near_origin=-1)[0]
+        return torch.cat([local[chosen], position_features(thin[chosen])], 1), thin[chosen]
+
+    def _describe(self, cloud: torch.Tensor) -> torch.Tensor:
+        thin, shape = self._thinned(cloud)
+        local, fpfh = self._local(shape), self._fpfh(shape)
         whole = covariance_eigenvalues(cloud)
         spread = whole.clamp(min=0).sqrt().float()
         parts = [
@@ -132,8 +171,8 @@ class ShapeDescriptors(torch.nn.Module):
             cylinder_histogram(cloud, self.up).sqrt(),
             spread,
             eigenvalue_features(whole).float(),
-            *(pooled(f) for f in self._local(shape)),
-            self._fpfh(shape),
+            *(pooled(f) for f in local),
+            torch.cat([fpfh.mean(1), fpfh.std(1, correction=0)]).clamp(min=0).sqrt(),
         ]
         return torch.cat(parts)
 
@@ -147,7 +186,7 @@ class ShapeDescriptors(torch.nn.Module):
         return features
 
     def _fpfh(self, shape: Any) -> torch.Tensor:
-        """Mean and deviation of the 33-bin FPFH over the points, square-rooted: (66,).
+        """The 33-bin FPFH of every point: (33, N).
 
         The normals come from the covariances of the last neighbourhood size.
         """
@@ -156,5 +195,4 @@ class ShapeDescriptors(torch.nn.Module):
             radius=self.radius, max_nn=self.max_nn
         )
         histograms = self.open3d.pipelines.registration.compute_fpfh_feature(shape, search).data
-        values = torch.from_numpy(np.nan_to_num(histograms).astype(np.float32))
-        return torch.cat([values.mean(1), values.std(1, correction=0)]).clamp(min=0).sqrt()
+        return torch.from_numpy(np.nan_to_num(histograms).astype(np.float32))

@@ -21,14 +21,17 @@ from benchmark.checkpoint import fit, tensors_of
 from benchmark.errors import EncoderError
 
 IMAGE_TOWER = r"^visual\.|^image_projection$"
+PLACES = 128  # patches that segmentation is given
 VOCABULARY = {"clip": 49_408, "bytes": 258}
 
 
 class ULIP(nn.Module):
     """Points (B, N, 3) and texts -> embeddings of width `embed_dim` in one space, not normalised.
 
-    `prompt_templates` are the sentences that the authors put class names into for zero-shot
-    classification.
+    `patches` are the point encoder's tokens at the first 128 of its centres: farthest points come
+    in such an order that any first of them cover the shape, and all 512 would take 13 GB to store
+    for ShapeNetPart. `prompt_templates` are the sentences that the authors put class names into for
+    zero-shot classification.
 
     Args:
         num_group, group_size, encoder_dims, trans_dim, depth, num_heads: of the point encoder, see
@@ -79,6 +82,12 @@ class ULIP(nn.Module):
 
     def forward(self, points: torch.Tensor) -> torch.Tensor:
         return (self.point_encoder(points) @ self.pc_projection).float()
+
+    def patches(self, points: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Tokens of Point-BERT (B, G, trans_dim) and their centres (B, G, 3), G at most 128."""
+        hidden, centres = self.point_encoder.placed_tokens(points)
+        kept = centres[:, :PLACES]
+        return {"values": hidden[:, 1 : 1 + kept.shape[1]].float(), "centres": kept}
 
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
         """N texts -> (N, embed_dim), read at the end token."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from math import isnan
 from pathlib import Path
 from typing import Any, Literal
 
@@ -98,7 +99,8 @@ def compare_command(runs: list[Path], protocol: str | None, as_json: bool) -> No
             row["b"],
             f"{row['value_a']:.3f}{mark}",
             f"{row['value_b']:.3f}{mark}",
-            f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]",
+            f"{row['difference']:+.3f}"
+            + ("" if row["low"] is None else f" [{row['low']:+.3f}, {row['high']:+.3f}]"),
             f"{row['p']:.4f}",
             verdict,
         )
@@ -151,8 +153,8 @@ def _difference(cell: tuple[str, str], a: Result, b: Result, two_runs: bool) -> 
         "value_a": a.score.value,
         "value_b": b.score.value,
         "difference": difference,
-        "low": low,
-        "high": high,
+        "low": None if isnan(low) else low,  # a single test group
+        "high": None if isnan(high) else high,
         "p": p,
         "real": bool(p < LEVEL and difference != 0),
     }

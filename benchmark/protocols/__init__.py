@@ -19,6 +19,7 @@ PROTOCOLS = {
     "label-efficiency": "benchmark.protocols.label_efficiency:LabelEfficiencyProtocol",
     "retrieval": "benchmark.protocols.retrieval:RetrievalProtocol",
     "anomaly": "benchmark.protocols.anomaly:AnomalyProtocol",
+    "verification": "benchmark.protocols.verification:VerificationProtocol",
 }
 
 

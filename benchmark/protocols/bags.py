@@ -49,7 +49,7 @@ def probe_bags(
     fit_bags, stop_bags, test_bags = (_bags(split, statistics) for split in (fit, stop, test))
     model = fit_abmil(
         fit_bags, stop_bags, len(task.target.classes),
-        selection_score(task.metric, "multiclass"), seed=seed, device=device,
+        selection_score(task.metric, "multiclass", task.target), seed=seed, device=device,
     )  # fmt: skip
     attention = measure(task, bags[2], model.predict(test_bags), seed)
 

@@ -12,6 +12,7 @@ from benchmark.protocols.contract import Split
 from benchmark.task import TaskCard
 
 Array = NDArray[Any]
+_BLOCK = 4_000_000  # values looked at together: patches of an image are many
 
 
 def check_splits(
@@ -50,8 +51,9 @@ def check_splits(
 
 
 def _check_finite(values: Array, split: Split, name: str, encoder: str, task: TaskCard) -> None:
-    for start in range(0, len(values), 8192):
-        finite = np.isfinite(values[start : start + 8192].reshape(-1, values.shape[-1])).all(1)
+    step = max(1, _BLOCK // max(1, int(np.prod(values.shape[1:]))))
+    for start in range(0, len(values), step):
+        finite = np.isfinite(values[start : start + step].reshape(-1, values.shape[-1])).all(1)
         if not finite.all():
             per_row = int(np.prod(values.shape[1:-1]))
             row = start + int(np.flatnonzero(~finite)[0]) // per_row

@@ -20,10 +20,13 @@ class Split:
 
     `embeddings` is (N, D) float32 for clip-level tasks and bags (one row per tile); (sum of T', D)
     for frames, example i owning rows `frame_offsets[i]:frame_offsets[i + 1]`; (N, H', W', D) for
-    segmentation. `layers` (N, L, D) replaces `embeddings` where an encoder offers its layers.
-    `targets` is int (N,) for multiclass and bags, (N, C) of 0 / 1 for multilabel, float (N,) for
-    regression, a list of (n, 3) event arrays (onset s, offset s, class or -1) for frames, a list of
-    (H, W) class maps (255: ignored) for segmentation.
+    segmentation, (N, G, D) for parts of point clouds: patches that stand at `centres` (N, G, 3), in
+    the coordinates of `points`, which are the (n, 3) points of each shape. `layers` (N, L, D)
+    replaces `embeddings` where an encoder offers its layers. `targets` is int (N,) for multiclass
+    and bags, (N, C) of 0 / 1 for multilabel, float (N,) for regression, a list of (n, 3) event
+    arrays (onset s, offset s, class or -1) for frames, a list of (H, W) class maps (255: ignored)
+    for segmentation, of (n,) for point clouds, a list of (n, 2) trials (position of the other
+    example, 1 where both are of one class, else 0) for pairs.
     """
 
     embeddings: Array
@@ -36,6 +39,8 @@ class Split:
     layers: Array | None = None
     towers: dict[str, Array] = field(default_factory=dict)  # tower -> (N, D_tower)
     class_texts: Array | None = None  # (C, D) mean prompt embedding per class
+    points: Sequence[Array] | None = None  # read when asked for
+    centres: Array | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -43,7 +48,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score with its 95% interval."""
+    """A score with its 95% interval; NaN ends: none can be given (a single test group)."""
 
     value: float
     low: float
@@ -55,7 +60,8 @@ class Scores:
     """What a protocol found.
 
     `replicates` are the main metric on `RESAMPLES` resamples that depend only on the task's test
-    groups and the seed, so that two encoders are compared pairwise by subtraction.
+    groups and the seed, so that two encoders are compared pairwise by subtraction. They are NaN
+    where the test split has a single group.
     """
 
     main: str  # key of `metrics`

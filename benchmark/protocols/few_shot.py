@@ -127,7 +127,10 @@ def _resample_episodes(generator: np.random.Generator, episodes: int) -> Array:
 
 
 def _replicates(correct: Array, episodes: Episodes, resamples: Any, drawn: Array) -> Array:
-    """Accuracy per resample (B,) of episodes (`drawn` (B, E)) and of test groups together."""
+    """Accuracy per resample (B,) of episodes (`drawn` (B, E)) and of test groups together; NaN
+    with a single group, whose difference from others no draw of episodes shows."""
+    if resamples.groups == 1:
+        return np.full(len(drawn), np.nan)
     asked = resamples.codes[episodes.queries.reshape(len(correct), -1)]
     flat = (np.arange(len(correct))[:, None] * resamples.groups + asked).ravel()
     length = len(correct) * resamples.groups

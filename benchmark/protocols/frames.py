@@ -9,32 +9,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.bootstrap import seed_from
-from benchmark.matching import COLLAR, LENGTH_SHARE, ONSET_WINDOW, match_events
-from benchmark.metrics import Counts, check_metric, group_sums, one_hot
+from benchmark.metrics import Counts, check_metric, one_hot
 from benchmark.probe import fit_probe
 from benchmark.protocols.bags import held_out_groups
+from benchmark.protocols.beats import score_beats
 from benchmark.protocols.checks import sizes
 from benchmark.protocols.contract import Scores, Split
+from benchmark.protocols.detection import (
+    Predicted,
+    filter_widths,
+    measure_counts,
+    score_events,
+)
 from benchmark.protocols.probing import Probed, best_score
-from benchmark.protocols.scoring import Measured, measure_statistics
+from benchmark.protocols.psds import score_psds
+from benchmark.protocols.scoring import Measured
 from benchmark.protocols.selection import selection_score
 from benchmark.protocols.timeline import Timeline
 from benchmark.task import TaskCard
 
 Array = NDArray[Any]
 MAX_FRAMES = 20_000
-THRESHOLDS = np.round(np.linspace(0.05, 0.95, 19), 2)
-FILTERS = (0.0, 0.05, 0.15, 0.4)  # s
 
 
 @dataclass
 class _Part:
-    """One split's frames, its timeline and the groups of its clips."""
+    """Some clips of a split: their frames, timeline and groups. The frames of the whole split stay
+    where they are (in a memory-mapped file) until rows of them are asked for."""
 
-    frames: Array
+    whole: Array  # (F', D), the split's
+    rows: Array | slice  # (F,) of them that are this part's; a slice: all
     timeline: Timeline
     groups: Array  # (clips,)
-    ids: Array
+
+    def frames(self, chosen: Array | None = None) -> Array:
+        """The part's frames, or those at positions `chosen`, (., D) float32."""
+        rows = self.rows
+        if chosen is not None:
+            rows = chosen if isinstance(rows, slice) else rows[chosen]
+        return np.asarray(self.whole[rows], dtype=np.float32)
 
 
 def probe_frames(
@@ -50,10 +63,11 @@ def probe_frames(
     """Fit the probe on frames, choose filter and thresholds on validation, score test.
 
     `frame_macro_f1`: multiclass with a background class (the card's class of that name, else one
-    more), macro over all of them. `event_f1`: one-vs-rest activity; an event is a run of frames
-    above its class's threshold. `onset_f1`: one-vs-rest on frames within 50 ms of an onset. Both
-    are F1 of counts pooled over clips and classes, a match needing the same class. Frames that are
-    not annotated (events of class -1) are left out everywhere.
+    more), macro over all of them. `event_f1` and `event_macro_f1`: one-vs-rest activity; an event
+    is a run of frames above its class's threshold. `onset_f1`: one-vs-rest on frames within 50 ms
+    of an onset. They are F1 of counts pooled over clips and classes, or the mean over classes; a
+    match needs the same class. `beat_f1` and `psds`: see their files beside this one. Frames that
+    are not annotated (events of class -1) are left out everywhere.
 
     At most 20,000 frames, a seeded draw, train the probe. Its penalty is chosen on validation
     frames (by macro F1 or, before there is a threshold, macro average precision), then the median
@@ -75,11 +89,12 @@ def probe_frames(
     def targets(part: _Part) -> Array:
         if framewise:
             return part.timeline.labels(background)
-        return part.timeline.onsets() if metric == "onset_f1" else part.timeline.activity()
+        points = metric in ("onset_f1", "beat_f1")
+        return part.timeline.onsets() if points else part.timeline.activity()
 
     kind = "multiclass" if framewise else "multilabel"
     rows = [_draw(part, task, seed, index) for index, part in enumerate((fit, stop))]
-    x, y = ([part.frames[r] for part, r in zip((fit, stop), rows, strict=True)],
+    x, y = ([part.frames(r) for part, r in zip((fit, stop), rows, strict=True)],
             [targets(part)[r] for part, r in zip((fit, stop), rows, strict=True)])  # fmt: skip
     shared: dict[str, Any] = {
         "kind": kind, "n_classes": classes, "seed": seed, "device": device, "name": encoder,
@@ -92,28 +107,16 @@ def probe_frames(
     final = fit_probe(
         np.concatenate(x), np.concatenate(y), penalties=(float(probe.penalty),), **shared
     )
-    widths = sorted({1 + 2 * round(seconds * fit.timeline.rate / 2) for seconds in FILTERS})
-    chosen: dict[str, Any]
-    tuned, scored = probed.predict(stop.frames), Probed(final, kind, 0).predict(held_out.frames)
+    tuning = Predicted(stop.timeline, probed.predict(stop.frames()))
+    scored = Predicted(held_out.timeline, Probed(final, kind, 0).predict(held_out.frames()))
     if framewise:
-        truth = targets(stop)
-        score = selection_score(metric, kind)
-        kept = stop.timeline.annotated
-        values = [
-            score(stop.timeline.smooth(tuned, w)[kept][..., None], truth[kept])[0] for w in widths
-        ]
-        width = widths[int(np.argmax(values))]
-        chosen = {"median_filter_frames": width}
-        measured = _measure_frames(
-            held_out, held_out.timeline.smooth(scored, width).argmax(1), targets(held_out),
+        measured, chosen = _score_framewise(
+            tuning, targets(stop), scored, targets(held_out), held_out.groups,
             (*names, "background")[:classes], seed,
         )  # fmt: skip
     else:
-        width, thresholds = tune(stop.timeline, tuned, widths, metric)
-        chosen = {"median_filter_frames": width, "thresholds": thresholds}
-        smooth = held_out.timeline.smooth(scored, width)
-        tables = event_counts(held_out.timeline, smooth, thresholds, metric)
-        measured = _measure_events(tables, held_out.groups, names, metric, seed)
+        scorer = {"beat_f1": score_beats, "psds": score_psds}.get(metric, score_events)
+        measured, chosen = scorer(tuning, scored, held_out.groups, names, metric, seed)
     return measured.scores(
         metric,
         hyperparameters={**probed.hyperparameters(), **chosen, "max_frames": MAX_FRAMES},
@@ -125,60 +128,13 @@ def probe_frames(
     )
 
 
-def tune(
-    timeline: Timeline, probabilities: Array, widths: list[int], metric: str
-) -> tuple[int, list[float]]:
-    """Median filter (frames) and threshold per class with the best F1 on these clips; the smaller
-    filter and the lower threshold among equals."""
-    best: tuple[float, int, list[float]] = (-1.0, widths[0], [])
-    for width in widths:
-        smooth = timeline.smooth(probabilities, width)
-        # (thresholds, 3, clips, classes) -> sums over clips
-        totals = np.stack([
-            np.stack(event_counts(timeline, smooth, [t] * smooth.shape[1], metric)).sum(1)
-            for t in THRESHOLDS
-        ])  # fmt: skip
-        f1 = 2 * totals[:, 0] / np.maximum(totals[:, 1] + totals[:, 2], 1)
-        pick = f1.argmax(0)
-        hits, truth, found = (totals[pick, i, np.arange(f1.shape[1])].sum() for i in range(3))
-        pooled = 2 * hits / max(truth + found, 1)
-        if pooled > best[0]:
-            best = (float(pooled), width, [float(t) for t in THRESHOLDS[pick]])
-    return best[1], best[2]
-
-
-def event_counts(
-    timeline: Timeline, probabilities: Array, thresholds: list[float], metric: str
-) -> tuple[Array, Array, Array]:
-    """Matched, annotated and detected events per clip and class, each (clips, C)."""
-    shape = len(timeline.offsets) - 1, timeline.classes
-    hits, truth, found = (np.zeros(shape) for _ in range(3))
-    onsets = metric == "onset_f1"
-    collar = {} if not onsets else {"collar": ONSET_WINDOW}
-    for c in range(timeline.classes):
-        events = timeline.events[timeline.events[:, 2] == c][:, [0, 1, 3]]
-        detected = timeline.detect(probabilities[:, c], thresholds[c], onsets=onsets)
-        matched = (
-            match_events(events, detected, **collar)
-            if onsets
-            else match_events(events, detected, COLLAR, LENGTH_SHARE)
-        )
-        for table, clips in (
-            (hits, matched), (truth, events[:, 2]), (found, detected[:, 2]),
-        ):  # fmt: skip
-            table[:, c] = np.bincount(clips.astype(np.int64), minlength=shape[0])
-    return hits, truth, found
-
-
 def _part(split: Split, classes: int) -> _Part:
-    frames = np.asarray(split.embeddings, dtype=np.float32)
-    return _Part(
-        frames, Timeline.of(split, classes), np.asarray(split.groups), np.asarray(split.ids)
-    )
+    timeline = Timeline.of(split, classes)
+    return _Part(np.asarray(split.embeddings), slice(None), timeline, np.asarray(split.groups))
 
 
 def _choose(part: _Part, clips: Array) -> _Part:
-    """The clips of a part where `clips` (bool) holds."""
+    """The clips of a whole split where `clips` (bool) holds."""
     timeline = part.timeline
     lengths = np.diff(timeline.offsets)[clips]
     frames = np.repeat(clips, np.diff(timeline.offsets))
@@ -186,7 +142,7 @@ def _choose(part: _Part, clips: Array) -> _Part:
     events[:, 3] = (np.cumsum(clips) - 1)[events[:, 3].astype(np.int64)]
     offsets = np.concatenate(([0], np.cumsum(lengths)))
     chosen = Timeline(offsets, timeline.rate, events, timeline.annotated[frames], timeline.classes)
-    return _Part(part.frames[frames], chosen, part.groups[clips], part.ids[clips])
+    return _Part(part.whole, np.flatnonzero(frames), chosen, part.groups[clips])
 
 
 def _draw(part: _Part, task: TaskCard, seed: int, index: int) -> Array:
@@ -198,55 +154,22 @@ def _draw(part: _Part, task: TaskCard, seed: int, index: int) -> Array:
     return np.sort(generator.choice(rows, MAX_FRAMES, replace=False))
 
 
-def _measure_frames(
-    part: _Part, predicted: Array, truth: Array, names: tuple[str, ...], seed: int
-) -> Measured:
-    kept = part.timeline.annotated
-    clips = part.timeline.clips[kept]
-    labels = one_hot(truth[kept], len(names)), one_hot(predicted[kept], len(names))
-    size = len(part.groups)
-    tables = Counts.of_labels(*labels, clips, size)
-    measured = _measure(tables, part.groups, names, seed, lambda table, counts: {
+def _score_framewise(
+    tuning: Predicted, tuning_truth: Array, test: Predicted, truth: Array, groups: Array,
+    names: tuple[str, ...], seed: int,
+) -> tuple[Measured, dict[str, Any]]:  # fmt: skip
+    """Scores of the test frames' classes, and the median filter that the tuning clips chose."""
+    score, kept = selection_score("frame_macro_f1", "multiclass"), tuning.timeline.annotated
+    widths = filter_widths(tuning.timeline.rate)
+    values = [score(tuning.smooth(w)[kept][..., None], tuning_truth[kept])[0] for w in widths]
+    width = widths[int(np.argmax(values))]
+    kept = test.timeline.annotated
+    predicted = test.smooth(width).argmax(1)[kept]
+    labels = one_hot(truth[kept], len(names)), one_hot(predicted, len(names))
+    tables = Counts.of_labels(*labels, test.timeline.clips[kept], len(groups))
+    measured = measure_counts(tables, groups, names, seed, lambda table, counts: {
         "frame_macro_f1": table.macro_f1(counts),
         "frame_accuracy": table.accuracy(counts),
     })  # fmt: skip
     measured.confusion = (labels[0].T @ labels[1]).astype(int).tolist()
-    return measured
-
-
-def _measure_events(
-    tables: tuple[Array, Array, Array],
-    groups: Array,
-    names: tuple[str, ...],
-    metric: str,
-    seed: int,
-) -> Measured:
-    stem = metric.removesuffix("_f1")
-    return _measure(Counts(*tables), groups, names, seed, lambda table, counts: {
-        metric: table.micro_f1(counts),
-        f"{stem}_macro_f1": table.macro_f1(counts),
-        f"{stem}_precision": table.micro_precision(counts),
-        f"{stem}_recall": table.accuracy(counts),
-    })  # fmt: skip
-
-
-def _measure(
-    per_clip: Counts, groups: Array, names: tuple[str, ...], seed: int, values: Any
-) -> Measured:
-    """Bootstrap `values(counts per group, group counts)`; `per_clip` has one row per clip."""
-
-    def build(codes: Array, total: int) -> Any:
-        parts = (per_clip.hits, per_clip.truth, per_clip.predicted)
-        table = Counts(*(group_sums(codes, total, part) for part in parts))
-        return lambda counts: values(table, counts)
-
-    measured = measure_statistics(build, groups, seed)
-    f1 = per_clip.f1(np.ones((1, len(per_clip.truth))))[0]
-    measured.per_class = {
-        name: {
-            **({"f1": float(f1[i])} if np.isfinite(f1[i]) else {}),
-            "support": float(per_clip.truth[:, i].sum()),
-        }
-        for i, name in enumerate(names)
-    }
-    return measured
+    return measured, {"median_filter_frames": width}

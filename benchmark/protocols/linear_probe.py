@@ -42,7 +42,10 @@ class LinearProbeProtocol(Protocol):
         if kind == "frames":
             from benchmark.protocols.frames import probe_frames as special
         elif kind == "segmentation":
-            from benchmark.protocols.segmentation import probe_patches as special
+            if train.points is not None:
+                from benchmark.protocols.parts import probe_parts as special
+            else:
+                from benchmark.protocols.segmentation import probe_patches as special
         elif kind == "bags":
             from benchmark.protocols.bags import probe_bags as special
         elif train.layers is not None:

@@ -76,7 +76,7 @@ def probe_splits(
         n_classes=len(task.target.classes) or None,
         validation=given,
         groups=np.asarray(train.groups),
-        score=selection_score(task.metric, kind),
+        score=selection_score(task.metric, kind, task.target),
         penalties=penalties,
         folds=FOLDS,
         seed=seed,

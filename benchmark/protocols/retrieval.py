@@ -25,12 +25,13 @@ class RetrievalProtocol(Protocol):
 
     Every test example is a query; its candidates are the test examples of other groups. Relevant
     are those of the same class (multilabel: with a label in common). Queries without a relevant
-    candidate are left out. With several towers of one width, each ordered pair of towers is scored
-    as well: by label in the same way, and for finding the same example in the other tower (`pair_`,
-    other examples of its group left out). For `pairs` targets only the latter exists and the main
-    metric is its mean over directions. The interval resamples the groups of the queries; the
-    gallery stays. Train and validation are not used. `chance` is the expected
-    value of the main metric in a random order, to first order the share of relevant candidates.
+    candidate are left out. Where the test split is of one group (leave one speaker out), its
+    queries search the training split instead. With several towers of one width, each ordered pair
+    of towers is scored as well: by label in the same way, and for finding the same example in the
+    other tower (`pair_`, other examples of its group left out). For `pairs` targets only the latter
+    exists and the main metric is its mean over directions. The interval resamples the groups of the
+    queries; the gallery stays. Nothing is trained. `chance` is the expected value of the main
+    metric in a random order, to first order the share of relevant candidates.
     """
 
     name = "retrieval"
@@ -49,9 +50,10 @@ class RetrievalProtocol(Protocol):
     ) -> Scores:
         check_splits({"test": test}, task, self.name, self.targets, encoder)
         test = pooled(test)
-        directions = _directions(test.towers)
+        gallery = _gallery(train, test, task, encoder, self)
+        directions = _directions(gallery.towers)
         columns: dict[str, Array] = {}
-        groups = np.unique(np.asarray(test.groups).astype(str), return_inverse=True)[1]
+        groups = np.unique(np.asarray(gallery.groups).astype(str), return_inverse=True)[1]
         chance = 1.0 / len(test)
         if task.target.kind == "pairs":
             if not directions:
@@ -60,14 +62,14 @@ class RetrievalProtocol(Protocol):
                     "of one width: no retrieval score"
                 )
         else:
-            labels = _relevance_labels(test, task)
-            inputs = features(test)
+            labels = _relevance_labels(gallery, task)
             columns["map"], columns["recall@1"], chance = _search(
-                inputs, inputs, labels, groups, device
+                features(test), features(gallery), labels, groups, device
             )
-        for queries, gallery in directions:
-            way = f"({queries} to {gallery})"
-            q, g = (np.asarray(test.towers[t], dtype=np.float32) for t in (queries, gallery))
+        for queries, answers in directions:
+            way = f"({queries} to {answers})"
+            q = np.asarray(test.towers[queries], dtype=np.float32)
+            g = np.asarray(gallery.towers[answers], dtype=np.float32)
             columns[f"pair_map {way}"], columns[f"pair_recall@1 {way}"], _ = _search(
                 q, g, None, groups, device
             )
@@ -90,11 +92,15 @@ class RetrievalProtocol(Protocol):
         )
         return measured.scores(
             main,
-            hyperparameters={"similarity": "cosine"},
+            hyperparameters={
+                "similarity": "cosine", "gallery": "test" if gallery is test else "test + train",
+            },
             chance=chance,
             ceiling=1.0,
             counts={
-                **sizes(None, None, test), "queries": int(np.isfinite(columns[main]).sum()),
+                **sizes(None, None, test),
+                "gallery": len(gallery),
+                "queries": int(np.isfinite(columns[main]).sum()),
             },
         )  # fmt: skip
 
@@ -113,6 +119,41 @@ class _Means:
         with np.errstate(invalid="ignore"):
             means = (counts @ self.sums) / (counts @ self.counts)
         return dict(zip(self.names, means.T, strict=True))
+
+
+def _gallery(
+    train: Split, test: Split, task: TaskCard, encoder: str, asked: RetrievalProtocol
+) -> Split:
+    """What the queries search: the test split; where it is of one group, training data after it.
+
+    The queries stand first, in their order. A query's own group is left out of its candidates.
+
+    Raises:
+        SslBenchError: there are no examples of another group.
+    """
+    own = np.unique(np.asarray(test.groups).astype(str))
+    if len(own) > 1:
+        return test
+    train = pooled(train)
+    if not (np.asarray(train.groups).astype(str) != own[0]).any():
+        raise SslBenchError(
+            f"{task.name}: all examples are of the group {str(own[0])!r}, and a query has to find "
+            "examples of other groups; remove retrieval from the card's `protocols`"
+        )
+    check_splits({"train": train, "test": test}, task, asked.name, asked.targets, encoder)
+    both = test, train
+
+    def stacked(name: str) -> Array:
+        return np.concatenate([np.asarray(getattr(split, name)) for split in both])
+
+    towers = {
+        name: np.concatenate([split.towers[name] for split in both])
+        for name in test.towers.keys() & train.towers.keys()
+    }
+    inputs, targets = np.empty((0, 0), np.float32), None
+    if task.target.kind != "pairs":
+        inputs, targets = np.concatenate([features(s) for s in both]), stacked("targets")
+    return Split(inputs, targets, stacked("groups"), stacked("ids"), towers=towers)
 
 
 def _directions(towers: dict[str, Array]) -> list[tuple[str, str]]:
@@ -137,6 +178,7 @@ def _search(
 ) -> tuple[Array, Array, float]:
     """Average precision and recall@1 of each query, (N,), and the mean share of relevant ones.
 
+    `gallery` (M, D), `labels` (M, C) and `groups` (M,) begin with the queries' own rows.
     Without `labels` the only relevant candidate is the query's own row, and it is the only one of
     its group that is kept. NaN: no relevant candidate. Ties count as one threshold for precision
     (scikit-learn's average precision) and by their expectation for recall@1, so that an encoder
@@ -148,12 +190,12 @@ def _search(
     unit = normalise(torch.from_numpy(gallery).to(device), dim=1).T
     group = torch.from_numpy(groups).to(device)
     label = None if labels is None else torch.from_numpy(labels).to(device)
-    rows = torch.arange(len(queries), device=device)
+    rows = torch.arange(len(gallery), device=device)
     precisions, recalls, shares = [], [], []
     step = max(1, _BLOCK // len(gallery))
     for start in range(0, len(queries), step):
         block = torch.from_numpy(queries[start : start + step]).to(device)
-        mine = rows[start : start + step, None]
+        mine = rows[start : start + len(block), None]
         similarity = torch.round(normalise(block, dim=1) @ unit, decimals=DIGITS)
         excluded = group[mine] == group[None]
         if label is None:

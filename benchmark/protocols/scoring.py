@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.bootstrap import bootstrap, resample_groups
+from benchmark.classification import Classification, Multilabel, key_weights, scored_classes
 from benchmark.errors import SslBenchError
-from benchmark.metrics import Classification, Multilabel, Regression, check_metric
+from benchmark.metrics import Regression, check_metric
 from benchmark.protocols.contract import Estimate, Scores, Split
 from benchmark.task import TaskCard
 
@@ -59,7 +60,8 @@ def measure(
     """Score test predictions of a clip-level task.
 
     `predicted` is (N, C) probabilities for multiclass and bags, (N, C) scores for multilabel
-    (positive above `threshold`), (N,) values for regression.
+    (positive above `threshold`), (N,) values for regression. The target's `unscored` classes are
+    left out of macro averages.
     """
     check_metric(task.metric, task.target.kind)
     resamples = resample_groups(test.groups, seed)
@@ -68,10 +70,12 @@ def measure(
         truth = np.asarray(test.targets, dtype=np.float64)
         return Measured(*bootstrap(Regression(truth, predicted, *shape), resamples))
     statistics: Classification
+    truth, scored = np.asarray(test.targets), scored_classes(task.target)
     if task.target.kind == "multilabel":
-        statistics = Multilabel(np.asarray(test.targets), predicted, *shape, threshold)
+        statistics = Multilabel(truth, predicted, *shape, threshold, scored)
     else:
-        statistics = Classification(np.asarray(test.targets), predicted, *shape)
+        weights = key_weights(task.target.classes) if task.metric == "key_score" else None
+        statistics = Classification(truth, predicted, *shape, scored, weights)
     return Measured(
         *bootstrap(statistics, resamples),
         statistics.per_class(task.target.classes),

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from benchmark.bootstrap import seed_from
 from benchmark.errors import SslBenchError
-from benchmark.metrics import Overlap, check_metric
+from benchmark.metrics import check_metric
+from benchmark.overlap import Overlap
 from benchmark.probe import fit_probe
 from benchmark.protocols.checks import sizes
 from benchmark.protocols.contract import Scores, Split
@@ -42,6 +43,11 @@ def probe_patches(
     and the largest is predicted. A class named `background` is not foreground for Dice.
     """
     check_metric(task.metric, "segmentation")
+    if task.metric in ("instance_miou", "class_miou"):
+        raise SslBenchError(
+            f"{task.name}: {task.metric} scores the parts of point clouds; for images the card "
+            "needs `metric: dice` or `metric: miou`"
+        )
     names = task.target.classes
     foreground = np.array([name != "background" for name in names])
     if not foreground.any():

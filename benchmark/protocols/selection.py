@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.classification import key_weights, scored_classes
 from benchmark.metrics import Regression, higher_is_better, one_hot
 from benchmark.ranking import ranking_replicates, spearman_replicates
+
+if TYPE_CHECKING:
+    from benchmark.task import Target
 
 Array = NDArray[Any]
 
 
-def selection_score(metric: str, kind: str) -> Callable[[Any, Any], Array]:
+def selection_score(
+    metric: str, kind: str, target: Target | None = None
+) -> Callable[[Any, Any], Array]:
     """A function (decision (n, C, K), y) -> (K,), higher is better, for the metric of a card.
 
-    `kind` is multiclass (y int (n,)), multilabel (y (n, C)) or regression (y (n,)).
+    `kind` is multiclass (y int (n,)), multilabel (y (n, C)) or regression (y (n,)). The classes
+    that `target` leaves unscored are left out of macro averages.
     """
-    table = {"multiclass": _multiclass, "multilabel": _multilabel, "regression": _regression}
-    return lambda decision, y: table[kind](as_array(decision), as_array(y), metric)
+    if kind == "regression":
+        return lambda decision, y: _regression(as_array(decision), as_array(y), metric)
+    if metric == "key_score" and target is not None:
+        weights = key_weights(target.classes)
+        return lambda decision, y: _worth(as_array(decision), as_array(y), weights)
+    mask = None if target is None else scored_classes(target)
+    scored = slice(None) if mask is None else mask
+    table = {"multiclass": _multiclass, "multilabel": _multilabel}
+    return lambda decision, y: table[kind](as_array(decision), as_array(y), metric, scored)
 
 
 def as_array(values: Any) -> Array:
@@ -35,14 +49,20 @@ def softmax(decision: Array) -> Array:
     return probabilities
 
 
-def _multiclass(decision: Array, y: Array, metric: str) -> Array:
+def _worth(decision: Array, y: Array, weights: Array) -> Array:
+    """Mean (K,) of what each prediction is worth for its truth."""
+    mean: Array = weights[y.astype(np.int64)[:, None], decision.argmax(1)].mean(0)
+    return mean
+
+
+def _multiclass(decision: Array, y: Array, metric: str, scored: Array | slice) -> Array:
     classes = decision.shape[1]
     if metric in ("macro_auroc", "macro_ap"):
-        return _ranking(softmax(decision), one_hot(y, classes), metric)
+        return _ranking(softmax(decision)[:, scored], one_hot(y, classes)[:, scored], metric)
     predicted = decision.argmax(1)  # (n, K)
     if metric in ("balanced_accuracy", "macro_f1", "frame_macro_f1"):
         found = one_hot(predicted.ravel(), classes).reshape(*predicted.shape, -1)
-        return _macro(found, one_hot(y, classes)[:, None], metric)
+        return _macro(found[..., scored], one_hot(y, classes)[:, None, scored], metric)
     accuracy: Array = (predicted == y[:, None]).mean(0)
     return accuracy
 
@@ -57,8 +77,8 @@ def _macro(predicted: Array, labels: Array, metric: str) -> Array:
     return mean
 
 
-def _multilabel(decision: Array, y: Array, metric: str) -> Array:
-    labels = (y > 0).astype(np.float64)
+def _multilabel(decision: Array, y: Array, metric: str, scored: Array | slice) -> Array:
+    decision, labels = decision[:, scored], (y > 0).astype(np.float64)[:, scored]
     if metric == "macro_f1":
         predicted = (decision > 0).astype(np.float64).transpose(0, 2, 1)
         return _macro(predicted, labels[:, None], metric)

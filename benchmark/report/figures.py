@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from benchmark.modalities import MODALITIES, TITLES
@@ -53,7 +54,7 @@ def label_efficiency(results: Sequence[Result]) -> str:
         points = sorted(result.curve, key=lambda point: point["fraction"])
         x = [100 * point["fraction"] for point in points]
         (line,) = axes.plot(x, [p["value"] for p in points], marker="o", label=result.encoder.name)
-        low, high = [p["low"] for p in points], [p["high"] for p in points]
+        low, high = ([p.get(end, p["value"]) for p in points] for end in ("low", "high"))
         axes.fill_between(x, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
     first = results[0]
     axes.axhline(first.task.chance, color="grey", linestyle=":", linewidth=1, label="chance")
@@ -113,7 +114,9 @@ def scatter(summary: Summary, field: str) -> str:
         mark = " (sim)" if simulated == tasks else " (partly sim)" if simulated else ""
         label = TITLES[domain] + mark if domain not in seen else None
         seen.add(domain)
-        bars: Any = [[max(0.0, 100 * (value - low))], [max(0.0, 100 * (high - value))]]
+        bars: Any = None
+        if isfinite(low):
+            bars = [[max(0.0, 100 * (value - low))], [max(0.0, 100 * (high - value))]]
         axes.errorbar(
             [x], [100 * value], bars, fmt="o", color=COLOURS[domain], label=label, capsize=2
         )

@@ -141,6 +141,8 @@ def _task_table(encoders: dict[str, Result]) -> list[Line]:
     for result, rank in zip(results, ranks, strict=True):
         value, replicates = normalised_score(result)
         low, high = np.percentile(replicates, [2.5, 97.5])
+        if np.isnan(low):  # one test group: no interval, no bar
+            low = high = value
         low, value, high = (float(np.clip(100 * x, 0, 100)) for x in (low, value, high))
         lines.append(Line(result, _rank_text(rank), low, value, high))
     return sorted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 
 from rich.table import Table
 from rich.text import Text
@@ -71,7 +72,8 @@ def _domain_cell(row: Row, domain: str, summary: Summary) -> Text:
     text.append(SIMULATED if simulated == tasks else PARTLY if simulated else "", "magenta")
     first, last = score.rank
     text.append(f" #{first}" if first == last else f" #{first}-{last}", "cyan")
-    text.append(f"\n{_percent(estimate.low)}-{_percent(estimate.high)}", "dim")
+    shown = f"{_percent(estimate.low)}-{_percent(estimate.high)}"
+    text.append(f"\n{shown if isfinite(estimate.low) else 'no interval'}", "dim")
     return text
 
 
@@ -80,7 +82,9 @@ def _shade(value: float) -> str:
 
 
 def number(metric: Metric) -> str:
-    """`0.734 [0.701, 0.768]`."""
+    """`0.734 [0.701, 0.768]`, `0.734` without an interval."""
+    if metric.low is None or metric.high is None:
+        return f"{metric.value:.3f}"
     return f"{metric.value:.3f} [{metric.low:.3f}, {metric.high:.3f}]"
 
 

@@ -15,8 +15,8 @@ from benchmark.bootstrap import (
     resample_groups,
     seed_from,
 )
+from benchmark.classification import Classification
 from benchmark.errors import SslBenchError
-from benchmark.metrics import Classification
 
 
 def accuracy_of(correct, groups, seed=0):
@@ -69,10 +69,21 @@ def test_coverage_of_the_interval_is_near_nominal():
     assert stats.binomtest(inside, 150, 0.93).pvalue > 0.01
 
 
-def test_one_group_gives_a_point_without_nan():
+def test_one_group_gives_no_interval_and_no_comparison():
     found, replicates = accuracy_of([1, 0, 1, 1], np.zeros(4))
-    assert (found.value, found.low, found.high) == (0.75, 0.75, 0.75)
-    assert np.isfinite(replicates).all()
+    assert found.value == 0.75
+    assert np.isnan([found.low, found.high]).all()
+    assert np.isnan(replicates).all()
+    difference, low, _, p = paired_difference(replicates, replicates, 0.75, 0.25)
+    assert (difference, p) == (0.5, 1.0)
+    assert np.isnan(low)
+    assert rank_intervals([0.75, 0.25], np.stack([replicates] * 2)) == [(1, 2), (1, 2)]
+
+
+def test_many_groups_without_an_error_give_a_point():
+    found, replicates = accuracy_of(np.ones(12), np.arange(12))
+    assert (found.value, found.low, found.high) == (1, 1, 1)
+    assert (replicates == 1).all()
 
 
 def test_paired_difference_is_sharper_than_two_intervals():

@@ -128,6 +128,18 @@ def test_astronomy_gives_the_towers_both_sides_have() -> None:
     np.testing.assert_allclose(batch["spectrum"][0, 1].numpy(), np.linspace(0, 4, 9), atol=1e-6)
 
 
+def test_an_astronomical_image_is_scaled_where_it_is_asked_for() -> None:
+    rng = np.random.default_rng(0)
+    row = {"image": rng.integers(0, 256, (40, 30, 3), np.uint8), "metadata": np.ones(2)}
+    options = {"size": 16, "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.5, 1.0)}
+    spec = AstronomyInput(towers=("metadata", "image"), **options)
+    batch = spec.collate(spec.windows(row) * 2)
+    assert list(batch) == ["metadata", "image"]
+    (tile,) = ImageInput(**options).windows(row)
+    np.testing.assert_array_equal(batch["image"][1].numpy(), tile.arrays["image"])
+    assert list(AstronomyInput().windows(row)[0].arrays) == ["metadata"]
+
+
 def test_an_unknown_option_or_modality_is_named() -> None:
     with pytest.raises(EncoderError, match="sample_rat.*known: sample_rate"):
         input_spec("audio", {"sample_rat": 16_000})

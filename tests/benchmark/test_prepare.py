@@ -9,6 +9,7 @@ import pytest
 
 from benchmark.catalog import load_task, task_card
 from benchmark.datacheck import check_task
+from benchmark.distribution import Distribution
 from benchmark.errors import DatasetError, SslBenchError
 from benchmark.prepare import data_identity, fingerprints, prepare, prepared_folder, read_row
 from benchmark.splits import read_targets
@@ -148,12 +149,18 @@ def test_a_faulty_card_names_file_and_field(
 
 
 def test_a_task_on_disk_says_what_is_missing_and_where(tmp_path: Path) -> None:
-    task = Task(task_card("mock-pitch"))
+    class OnDisk(Task):
+        distribution = Distribution(folders=("pitches",), layout=("audio",))
+
+    task = OnDisk(task_card("mock-pitch"))
     with pytest.raises(DatasetError, match="pass --data-dir or set SSL_BENCH_DATA"):
-        task.require("audio")
+        task.path("audio")
     task.root = tmp_path
-    with pytest.raises(DatasetError, match=f"{tmp_path}/audio is missing"):
-        task.require("audio")
+    with pytest.raises(DatasetError, match=f"no folder pitches with audio in {tmp_path}"):
+        task.path("audio")
+    (tmp_path / "pitches" / "audio").mkdir(parents=True)
+    with pytest.raises(DatasetError, match=f"{tmp_path}/pitches/audio/a.wav is missing"):
+        task.path("audio", "a.wav")
 
 
 def test_every_card_of_the_project_is_valid_and_names_an_importable_task() -> None:

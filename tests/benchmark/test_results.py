@@ -1,17 +1,22 @@
 """Result files: what is written is read; what is damaged is refused by field."""
 
+import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from benchmark.commands.inspect import comparisons
 from benchmark.errors import SslBenchError
 from benchmark.events import Event, RunOptions
 from benchmark.plan import EncoderRef, Unit
 from benchmark.report.page import write_page
 from benchmark.report.summary import normalised_score, summarise
-from benchmark.results import Result, read_result, read_run, write_result
+from benchmark.report.tables import number, overall_table, results_table
+from benchmark.results import Result, pack, read_result, read_run, write_result
 from benchmark.run import run_unit
 
 
@@ -32,6 +37,34 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> list[Result]:
         "zero-shot: the encoder has no text tower (encode_text)"
     ] * 2
     return [event.result for event in events if event.phase == "result" and event.result]
+
+
+def test_without_an_interval_there_is_none_in_file_tables_and_page(
+    results: list[Result], tmp_path: Path
+) -> None:
+    alone = []
+    for result in (r for r in results if r.protocol.name != "knn"):
+        fields = result.model_dump()
+        for metric in fields["metrics"].values():
+            metric.update(low=float("nan"), high=float("nan"))
+        fields["curve"] = [{"fraction": 1.0, "value": 0.5, "low": float("nan")}]
+        fields["replicates"] = pack(np.full(1000, np.nan))
+        alone.append(Result(**fields))
+        back = read_result(write_result(alone[-1], tmp_path))
+        assert back == alone[-1]
+        assert (back.score.low, back.score.high) == (None, None)
+        assert back.curve == [{"fraction": 1.0, "value": 0.5}]
+        assert number(back.score) == f"{back.score.value:.3f}"
+    assert all(np.isnan(row.domains["audio"].estimate.low) for row in summarise(alone).rows)
+    console = Console(file=io.StringIO(), width=200)
+    console.print(overall_table(summarise(alone)), results_table(alone))
+    assert "no interval" in console.file.getvalue()
+    page = write_page(alone, tmp_path / "page.html", "No intervals").read_text()
+    assert "none: one test group" in page
+    assert "no interval" in page
+    assert re.search(r"\bnan\b", page, re.IGNORECASE) is None
+    rows = comparisons(alone, None)
+    assert {(row["low"], row["high"], row["real"]) for row in rows} == {(None, None, False)}
 
 
 def test_results_carry_their_provenance(results: list[Result]) -> None:

@@ -122,7 +122,7 @@ def test_what_cannot_be_had_is_said_with_a_remedy(name, words):
 
 
 def test_a_modality_without_images_is_refused():
-    with pytest.raises(EncoderError, match="--modality histopathology or echo"):
+    with pytest.raises(EncoderError, match="--modality histopathology, echo or astronomy"):
         load_encoder(f"open_clip:{NAME}", init="random", modality="audio")
 
 

@@ -31,6 +31,9 @@ CASES = [
 ]
 
 
+CLIP = [name for name in PROTOCOLS if name != "verification"]  # whose targets are trials
+
+
 def quick(name):
     if name == "label-efficiency":
         return LabelEfficiencyProtocol(draws=2)
@@ -86,7 +89,7 @@ def test_nan_names_encoder_and_sample(name, kind, metric, splits, make_card):
         quick(name).run(*parts, make_card(kind, metric), encoder="mert")
 
 
-@pytest.mark.parametrize("name", [n for n in PROTOCOLS if n not in ("zero-shot", "anomaly")])
+@pytest.mark.parametrize("name", [n for n in CLIP if n not in ("zero-shot", "anomaly")])
 def test_the_order_of_test_examples_does_not_matter(name, splits, make_card):
     parts = splits()
     order = np.random.default_rng(0).permutation(100)
@@ -103,7 +106,7 @@ def test_the_order_of_test_examples_does_not_matter(name, splits, make_card):
     assert second.metrics[second.main].value == pytest.approx(value, abs=tolerance)
 
 
-@pytest.mark.parametrize("name", list(PROTOCOLS))
+@pytest.mark.parametrize("name", CLIP)
 def test_test_labels_are_used_for_no_choice(name, splits, make_card):
     parts = splits(signal=0.3)
     flipped = replace(parts[2], targets=(parts[2].targets + 1) % 4)
@@ -116,7 +119,7 @@ def test_test_labels_are_used_for_no_choice(name, splits, make_card):
 
 @pytest.mark.parametrize("name", list(PROTOCOLS))
 def test_targets_a_protocol_does_not_score_are_refused(name, splits, make_card):
-    kind = "pairs" if name != "retrieval" else "regression"
+    kind = "regression" if name in ("retrieval", "verification") else "pairs"
     with pytest.raises(SslBenchError, match=f"{name} does not score {kind}"):
         protocol(name).run(*splits(), make_card(kind, "accuracy"))
 
@@ -136,11 +139,15 @@ def test_a_wrong_metric_is_refused(splits, make_card):
         protocol("linear-probe").run(*splits(), make_card(metric="r2"))
 
 
-def test_one_test_group_gives_a_point_interval(splits, make_card):
-    train, validation, test = splits()
+@pytest.mark.parametrize(("name", "kind", "metric"), CASES)
+def test_one_test_group_gives_no_interval(name, kind, metric, splits, make_card):
+    train, validation, test = splits(kind)
     test.groups = np.full(100, "one patient")
-    found = protocol("linear-probe").run(train, validation, test, make_card()).metrics["accuracy"]
-    assert found.low == found.value == found.high
+    scores = quick(name).run(train, validation, test, make_card(kind, metric))
+    for found in scores.metrics.values():
+        assert np.isfinite(found.value)
+        assert np.isnan([found.low, found.high]).all()
+    assert np.isnan(scores.replicates).all()
 
 
 def test_unknown_protocols_suggest_the_nearest():

@@ -7,7 +7,7 @@ from benchmark.errors import SslBenchError
 from benchmark.protocols import frames as frames_module
 from benchmark.protocols import protocol
 from benchmark.protocols.contract import Split
-from benchmark.protocols.frames import event_counts, tune
+from benchmark.protocols.detection import event_counts, tune
 from benchmark.protocols.timeline import Timeline
 
 RATE = 20.0

@@ -228,6 +228,44 @@ def test_zero_shot_says_what_is_missing(parts, make_card, texts, message):
         protocol("zero-shot").run(parts[0], None, test, make_card())
 
 
+def test_a_test_split_of_one_group_searches_the_training_split(parts, make_card, monkeypatch):
+    train, _, test = parts
+    test.groups = np.full(80, "theo")
+    train.groups = np.where(np.arange(120) < 10, "theo", train.groups)
+    monkeypatch.setattr("benchmark.protocols.retrieval._BLOCK", 5000)  # in several blocks
+    scores = protocol("retrieval").run(train, None, test, make_card())
+    others = train.embeddings[10:], train.targets[10:]
+    similarity = np.round(cosine_similarity(test.embeddings, others[0]), 6)
+    relevant = test.targets[:, None] == others[1]
+    expected = np.mean([
+        sk.average_precision_score(*rows) for rows in zip(relevant, similarity, strict=True)
+    ])  # fmt: skip
+    nearest_is = relevant[np.arange(80), similarity.argmax(1)].mean()
+    assert scores.metrics["map"].value == pytest.approx(expected, abs=1e-5)
+    assert scores.metrics["recall@1"].value == pytest.approx(nearest_is, abs=0.02)
+    assert scores.chance == pytest.approx(relevant.mean())
+    assert scores.counts["queries"] == 80
+    assert scores.hyperparameters["gallery"] == "test + train"
+    assert np.isnan(scores.metrics["map"].low)  # one speaker says nothing about others
+    train.groups = np.full(120, "theo")
+    with pytest.raises(SslBenchError, match="all examples are of the group 'theo'"):
+        protocol("retrieval").run(train, None, test, make_card())
+
+
+def test_towers_of_one_group_search_the_training_split(parts, make_card):
+    train, _, test = parts
+    test.groups = np.full(80, "theo")
+    for split in (train, test):
+        split.towers = {"a": split.embeddings, "b": split.embeddings + np.float32(0.01)}
+    for kind in ("multiclass", "pairs"):
+        scores = protocol("retrieval").run(train, None, test, make_card(kind))
+        assert scores.metrics["pair_recall@1 (a to b)"].value > 0.9
+        assert scores.counts["gallery"] == 200
+    train.towers = {}
+    with pytest.raises(SslBenchError, match="no two towers"):
+        protocol("retrieval").run(train, None, test, make_card("pairs"))
+
+
 def test_retrieval_without_a_relevant_candidate_is_refused(make_card):
     alone = Split(
         np.eye(4, dtype="f4"), np.arange(4), np.array(list("abcd")), np.array(list("wxyz"))

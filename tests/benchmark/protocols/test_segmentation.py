@@ -6,7 +6,7 @@ import torch
 from sklearn import metrics as sk
 
 from benchmark.errors import SslBenchError
-from benchmark.metrics import Overlap
+from benchmark.overlap import Overlap
 from benchmark.protocols import protocol
 from benchmark.protocols.contract import Split
 from benchmark.protocols.segmentation import patch_shares, pixel_counts

@@ -1,0 +1,6 @@
+"""Makes `generated_records`, the records that tests of datasets write to disk, importable."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
