@@ -1,0 +1,54 @@
+"""Nerves and vessels in ultrasound of regional anaesthesia (USGRA-Seg).
+
+Layout: `images/*.png` with `masks/*.png` of the same names for training, `test/images/*.png` with
+`test/masks/*.png`: the official 40 test images. Images are grey or RGB; masks are index-coloured:
+0 background, 1 nerve, 2 vessel. There is no index file and no name of a patient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from benchmark.distribution import Distribution
+from benchmark.errors import DatasetError
+from benchmark.task import Task
+from tasks.echo.video_files import class_mask, grey_still
+
+
+class UsgraSeg(Task):
+    """One example per image, a clip of one frame; `tissue` (H, W) is its mask."""
+
+    source: ClassVar[str] = "usgra-seg"
+    splits = ("train", "test")
+    distribution = Distribution(
+        folders=("usgra-seg", "USGRA-Seg", "USGRA"),
+        layout=("images/*.png", "masks/*.png", "test/images/*.png", "test/masks/*.png"),
+        apply=(
+            "Get USGRA-Seg (CC BY 4.0) from its authors and put images/, masks/ and test/ into "
+            "<data-dir>/usgra-seg/."
+        ),
+    )
+
+    def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
+        folder = self.folder / "test" if split == "test" else self.folder
+        images, masks = _pictures(folder / "images"), _pictures(folder / "masks")
+        for alone in sorted(images.keys() ^ masks.keys()):
+            have, lack = ("masks", "images") if alone in masks else ("images", "masks")
+            raise DatasetError(
+                f"{folder / lack / alone} is missing, {have}/{alone} is there: get the set again"
+            )
+        for name, path in sorted(images.items()):
+            title = Path(name).stem
+            yield {"id": title, "group": title, "_image": path, "_mask": masks[name]}
+
+    def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        still = grey_still(row["_image"])
+        _, height, width = still["video"].shape
+        mask = class_mask(row["_mask"], len(self.classes("tissue")), (height, width))
+        return {"input": still, "tissue": mask}
+
+
+def _pictures(folder: Path) -> dict[str, Path]:
+    return {path.name: path for path in folder.glob("*.png") if not path.name.startswith(".")}
