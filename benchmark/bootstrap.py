@@ -121,19 +121,30 @@ def rank_intervals(
     `replicates` is (M, B). Encoders that a paired bootstrap does not separate at 5% share ranks;
     no correction for the number of pairs.
     """
-    sign = 1.0 if higher_is_better else -1.0
-    total = len(values)
+    scores, drawn = np.asarray(values, dtype=np.float64), np.asarray(replicates)
+    total, resamples = drawn.shape
+    comparable = ~np.isnan(drawn).any(1)
     better, worse = np.zeros(total, dtype=int), np.zeros(total, dtype=int)
-    for i in range(total):
-        for j in range(i + 1, total):
-            difference, *_, p = paired_difference(
-                replicates[i], replicates[j], values[i], values[j]
-            )
-            if p < LEVEL and difference != 0:
-                first, second = (i, j) if sign * difference > 0 else (j, i)
-                better[second] += 1
-                worse[first] += 1
+    for i in range(total - 1):  # against all others at once; p as in `paired_difference`
+        others = slice(i + 1, total)
+        rarer = np.minimum(_count(drawn[others] <= drawn[i]), _count(drawn[others] >= drawn[i]))
+        real = 2 * (rarer + 1) / (resamples + 1) < LEVEL
+        real &= comparable[others] & comparable[i]
+        above = real & (scores[others] > scores[i])
+        below = real & (scores[others] < scores[i])
+        if not higher_is_better:
+            above, below = below, above
+        better[i] += above.sum()
+        worse[i] += below.sum()
+        worse[others] += above
+        better[others] += below
     return [(1 + int(up), total - int(down)) for up, down in zip(better, worse, strict=True)]
+
+
+def _count(flags: Array) -> Array:
+    """True values in each row of (M, B) booleans."""
+    counted: Array = np.bitwise_count(np.packbits(flags, axis=1)).sum(1, dtype=np.int64)
+    return counted
 
 
 def normalised(value: Any, chance: float, ceiling: float, metric: str = "accuracy") -> Any:

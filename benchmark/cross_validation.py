@@ -1,4 +1,4 @@
-"""Official folds: each fold is the test split once, the scores are averaged."""
+"""Official folds and independent runs: splits joined for training, scores averaged."""
 
 from __future__ import annotations
 
@@ -8,28 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.bootstrap import interval
+from benchmark.bootstrap import interval, resample_groups
 from benchmark.errors import SslBenchError
 from benchmark.protocols.contract import Estimate, Scores, Split
 
-
-def over_folds(
-    folds: Sequence[Split], score: Callable[[Split, Split], Scores], joined: bool = True
-) -> Scores:
-    """The mean of `score(train, test)` over folds; the other folds together are `train`.
-
-    The folds' groups are disjoint and resampled apart, so the replicates of the mean are the means
-    of the replicates. `joined` False hands over the test fold as `train` too, for protocols that
-    read nothing else.
-    """
-    found = [
-        score(join([f for f in folds if f is not test]) if joined else test, test) for test in folds
-    ]
-    return mean_scores(found)
+Array = NDArray[Any]
 
 
 def join(splits: Sequence[Split]) -> Split:
     """The examples of several splits one after another."""
+    if len(splits) == 1:
+        return splits[0]
 
     def stacked(name: str) -> Any:
         values = [getattr(split, name) for split in splits]
@@ -58,19 +47,25 @@ def join(splits: Sequence[Split]) -> Split:
             name: np.concatenate([split.towers[name] for split in splits]) for name in first.towers
         },
         class_texts=first.class_texts,
+        points=None if first.points is None else [p for s in splits for p in s.points or ()],
+        centres=stacked("centres"),
     )
 
 
-def mean_scores(found: Sequence[Scores]) -> Scores:
-    """One `Scores` of several folds'.
+def mean_scores(
+    found: Sequence[Scores], tested: Sequence[Split], seed: int = 0, *, independent: bool = False
+) -> Scores:
+    """One `Scores` of several rounds', which were tested on `tested`.
 
-    Values are means. The main metric's interval comes from the mean of the replicates; those of
-    other metrics, whose replicates are not kept, from the half-widths added in quadrature. Counts
-    of test examples and confusions are summed, what is per class is averaged over the folds that
-    have it.
+    Values are means. Where the rounds are folds of several groups each, the groups are disjoint
+    and resampled apart: the main metric's interval comes from the mean of the replicates, those of
+    other metrics, whose replicates are not kept, from the half-widths added in quadrature. Where a
+    fold has a single group, and where the rounds are `independent` runs, whose training data differ
+    as well, the rounds themselves are resampled. Counts of test examples and confusions are summed,
+    what is per class is averaged over the rounds that have it.
 
     Raises:
-        SslBenchError: the folds have different main metrics.
+        SslBenchError: the rounds have different main metrics.
     """
     main = found[0].main
     if any(scores.main != main for scores in found):
@@ -79,9 +74,13 @@ def mean_scores(found: Sequence[Scores]) -> Scores:
             f"the folds are too different to be averaged: their main scores are {names}; "
             "use another protocol"
         )
-    replicates = np.mean([scores.replicates for scores in found], axis=0).astype(np.float32)
+    replicates: Array = np.stack([scores.replicates for scores in found]).mean(axis=0)
+    mean: Callable[[Sequence[Estimate]], Estimate] = _added
+    if independent or np.isnan(replicates).any():
+        mean = redrawn = _Redrawn(tested, seed)
+        replicates = redrawn.replicates([scores.metrics[main].value for scores in found])
     metrics = {
-        name: _mean_estimate([scores.metrics[name] for scores in found])
+        name: mean([scores.metrics[name] for scores in found])
         for name in found[0].metrics
         if all(name in scores.metrics for scores in found)
     }
@@ -92,16 +91,17 @@ def mean_scores(found: Sequence[Scores]) -> Scores:
         [value for scores in found if (value := getattr(scores, name)) is not None]
         for name in ("chance", "ceiling")
     )
+    unit = "runs" if independent else "folds"
     return Scores(
         main,
         metrics,
-        replicates,
+        replicates.astype(np.float32),
         per_class=_mean_per_class(found),
         confusion=confusion,
-        curve=_mean_curve(found),
-        hyperparameters={"folds": [scores.hyperparameters for scores in found]},
+        curve=_mean_curve(found, mean),
+        hyperparameters={unit: [{**s.hyperparameters, main: s.metrics[main].value} for s in found]},
         counts={
-            "folds": len(found),
+            unit: len(found),
             **{
                 name: int((np.sum if name.startswith("test") else np.mean)(values))
                 for name, values in _columns([scores.counts for scores in found])
@@ -112,21 +112,43 @@ def mean_scores(found: Sequence[Scores]) -> Scores:
     )
 
 
-def _columns(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, list[Any]]]:
-    """(key, values) of the keys that any of the rows has."""
-    for key in dict.fromkeys(key for row in rows for key in row):
-        yield key, [row[key] for row in rows if key in row]
-
-
-def _mean_estimate(parts: Sequence[Estimate]) -> Estimate:
+def _added(parts: Sequence[Estimate]) -> Estimate:
+    """The mean of independent estimates, half-widths added in quadrature."""
     value = float(np.mean([part.value for part in parts]))
-    below: NDArray[Any] = np.array([part.value - part.low for part in parts])
-    above: NDArray[Any] = np.array([part.high - part.value for part in parts])
+    below: Array = np.array([part.value - part.low for part in parts])
+    above: Array = np.array([part.high - part.value for part in parts])
     return Estimate(
         value,
         value - float(np.sqrt((below**2).sum())) / len(parts),
         value + float(np.sqrt((above**2).sum())) / len(parts),
     )
+
+
+class _Redrawn:
+    """Means whose intervals come from rounds drawn with replacement.
+
+    The draw depends on the groups that the rounds test and the seed alone, so two encoders, or two
+    tasks over the same speakers, see the same draws.
+    """
+
+    def __init__(self, tested: Sequence[Split], seed: int) -> None:
+        names = ["\0".join(sorted(set(map(str, split.groups)))) for split in tested]
+        drawn = resample_groups(np.array(names, dtype=object), seed)
+        self.weights: Array = drawn.counts[:, drawn.codes] / len(tested)  # (B, rounds)
+
+    def replicates(self, values: Sequence[float]) -> Array:
+        """(B,) means over the drawn rounds."""
+        return np.asarray(self.weights @ np.asarray(values))
+
+    def __call__(self, parts: Sequence[Estimate]) -> Estimate:
+        values = [part.value for part in parts]
+        return interval(float(np.mean(values)), self.replicates(values))
+
+
+def _columns(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, list[Any]]]:
+    """(key, values) of the keys that any of the rows has."""
+    for key in dict.fromkeys(key for row in rows for key in row):
+        yield key, [row[key] for row in rows if key in row]
 
 
 def _mean_per_class(found: Sequence[Scores]) -> dict[str, dict[str, float]]:
@@ -141,12 +163,14 @@ def _mean_per_class(found: Sequence[Scores]) -> dict[str, dict[str, float]]:
     }
 
 
-def _mean_curve(found: Sequence[Scores]) -> list[dict[str, float]]:
+def _mean_curve(
+    found: Sequence[Scores], average: Callable[[Sequence[Estimate]], Estimate]
+) -> list[dict[str, float]]:
     """Points that all folds have in common by position; none where the folds' curves differ."""
     if len({len(scores.curve) for scores in found}) != 1:
         return []
     curve = []
     for points in zip(*(scores.curve for scores in found), strict=True):
-        mean = _mean_estimate([Estimate(p["value"], p["low"], p["high"]) for p in points])
+        mean = average([Estimate(p["value"], p["low"], p["high"]) for p in points])
         curve.append({**points[0], "value": mean.value, "low": mean.low, "high": mean.high})
     return curve

@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import torch
+
+from benchmark.probe import arrays
+from benchmark.probe.arrays import Array
 
 
 class Memory:
@@ -22,42 +24,36 @@ class Memory:
     no positive curvature has no column in the inverse, which leaves the recursion untouched.
     """
 
-    def __init__(self, like: torch.Tensor, *, joint: bool, size: int = 20) -> None:
+    def __init__(self, like: Array, *, joint: bool, size: int = 20) -> None:
         self.joint, self.size, self.used, self.head = joint, size, 0, 0
-        self.steps = torch.zeros((size, *like.shape), dtype=like.dtype, device=like.device)
-        self.changes = torch.zeros_like(self.steps)
-        self.flat_steps = self.steps.view(size, -1)
-        self.flat_changes = self.changes.view(size, -1)
+        self.steps = arrays.zeros((size, *like.shape), like)
+        self.changes = arrays.zeros((size, *like.shape), like)
         problems = 1 if joint else len(like)
         self.inverse = np.zeros((problems, size, size))
         self.diagonal = np.zeros((problems, size))  # s · y of each pair
         self.newest = 0
         self.trust = np.ones(problems)
 
-    def dot(self, a: torch.Tensor, b: torch.Tensor) -> np.ndarray:
+    def dot(self, a: Array, b: Array) -> np.ndarray:
         """Inner products (problems,) of two thetas."""
         if self.joint:
-            return np.array([torch.dot(a.view(-1), b.view(-1)).item()])
-        return (a * b).sum(1).double().cpu().numpy()
+            return np.array([float(a.reshape(-1) @ b.reshape(-1))])
+        return arrays.numbers((a * b).sum(1))
 
-    def _inner(self, stack: torch.Tensor, v: torch.Tensor) -> np.ndarray:
+    def _inner(self, stack: Array, v: Array) -> np.ndarray:
         """Products (problems, m) of all stored vectors with v."""
         if self.joint:
-            products = torch.mv(stack.view(self.size, -1), v.view(-1))
-            return products.cpu().numpy().astype(np.float64)[None]
-        return (stack * v).sum(2).T.double().cpu().numpy()
+            return arrays.numbers(stack.reshape(self.size, -1) @ v.reshape(-1))[None]
+        return arrays.numbers((stack * v).sum(2)).T
 
-    def _add(
-        self, v: torch.Tensor, stack: torch.Tensor, weights: np.ndarray, sign: float
-    ) -> torch.Tensor:
-        """v + sign · the stored vectors weighted (problems, m)."""
-        factors = torch.from_numpy(weights).to(stack.device, stack.dtype)
+    def _add(self, v: Array, stack: Array, weights: np.ndarray) -> Array:
+        """v + the stored vectors weighted (problems, m)."""
+        factors = arrays.convert(weights, v)
         if self.joint:
-            flat = stack.view(self.size, -1)
-            return torch.addmv(v.view(-1), flat.T, factors[0], alpha=sign).view(v.shape)
-        return v + sign * (stack * factors.T.unsqueeze(2)).sum(0)
+            return v + (factors[0] @ stack.reshape(self.size, -1)).reshape(v.shape)
+        return v + (stack * factors.T[:, :, None]).sum(0)
 
-    def push(self, step: torch.Tensor, change: torch.Tensor) -> None:
+    def push(self, step: Array, change: Array) -> None:
         """Store a pair, over the oldest one when the memory is full."""
         i = self.head
         self.steps[i], self.changes[i] = step, change
@@ -65,9 +61,8 @@ class Memory:
         self.inverse[:, :, i] = 0
         products = self._inner(self.steps, change)
         seen = products[:, i]
-        floor = 1e-10 * np.sqrt(self.dot(step, step) * self.dot(change, change))
-        useful = seen > floor
-        reciprocal = np.divide(1.0, seen, out=np.zeros_like(seen), where=useful)
+        useful = seen > 1e-10 * np.sqrt(self.dot(step, step) * self.dot(change, change))
+        reciprocal = useful / np.where(useful, seen, 1.0)
         column = np.matmul(self.inverse, products[:, :, None])[:, :, 0] * -reciprocal[:, None]
         column[:, i] = reciprocal
         self.inverse[:, :, i] = column
@@ -80,20 +75,22 @@ class Memory:
         m = self.used
         if m == 0:
             return
-        self.changes[:, :, :-1].add_(self.steps[:, :, :-1], alpha=difference)
+        changes = self.changes[:, :, :-1]
+        changes += self.steps[:, :, :-1] * difference
         first = self.head if m == self.size else 0
-        order = [(first + k) % self.size for k in range(m)]  # oldest first
+        rows = (first + np.arange(m)) % self.size  # oldest first
         if self.joint:
-            products = (self.flat_steps @ self.flat_changes.T).unsqueeze(0)
+            flat = self.steps.reshape(self.size, -1), self.changes.reshape(self.size, -1)
+            products = (flat[0] @ flat[1].T)[None]
         else:
-            products = torch.bmm(self.steps.transpose(0, 1), self.changes.permute(1, 2, 0))
-        upper = np.triu(products.double().cpu().numpy()[:, order][:, :, order])
+            steps, changes = self.steps.swapaxes(0, 1), self.changes.swapaxes(0, 1)
+            products = steps @ changes.swapaxes(1, 2)
+        upper = np.triu(arrays.numbers(products)[:, rows[:, None], rows])
         diagonal = np.diagonal(upper, axis1=1, axis2=2).copy()
-        useful = (diagonal > 0) & (self.diagonal[:, order] > 0)
+        useful = (diagonal > 0) & (self.diagonal[:, rows] > 0)
         # A useless pair stands apart: unit pivot, nothing else in its row and column.
         pair = useful[:, :, None] & useful[:, None, :]
         inverse = np.linalg.inv(np.where(pair, upper, np.eye(m)))
-        rows = np.array(order)
         self.inverse[:] = 0
         self.inverse[:, rows[:, None], rows] = np.where(pair, inverse, 0.0)
         self.diagonal[:] = 0
@@ -105,13 +102,13 @@ class Memory:
         self.diagonal[:] = 0
         self.trust[:] = 1
 
-    def column(self, numbers: np.ndarray) -> torch.Tensor | float:
+    def column(self, numbers: np.ndarray) -> Array | float:
         """One number per problem as a factor of theta."""
         if self.joint:
             return float(numbers[0])
-        return torch.from_numpy(numbers).to(self.steps).unsqueeze(1)
+        return arrays.convert(numbers, self.steps)[:, None]
 
-    def calibrate(self, initial: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    def calibrate(self, initial: Callable[[Array], Array]) -> None:
         """Fit the size of the initial matrix to the newest pair.
 
         A model that averages over samples is too soft in the few directions that hard samples
@@ -123,15 +120,14 @@ class Memory:
         ratio = np.divide(seen, modelled, out=np.ones_like(seen), where=usable)
         self.trust = np.clip(ratio, 1e-3, 1.0)
 
-    def direction(
-        self, gradient: torch.Tensor, initial: Callable[[torch.Tensor], torch.Tensor]
-    ) -> torch.Tensor:
+    def direction(self, gradient: Array, initial: Callable[[Array], Array]) -> Array:
         """Direction H g of ascent; `initial` applies the initial inverse Hessian."""
         if self.used == 0:
             return initial(gradient)
         right = self._inner(self.steps, gradient)
         alpha = np.matmul(self.inverse, right[:, :, None])[:, :, 0]
-        r = initial(self._add(gradient, self.changes, alpha, -1.0)).mul_(self.column(self.trust))
+        r = initial(self._add(gradient, self.changes, -alpha))
+        r *= self.column(self.trust)
         right = self.diagonal * alpha - self._inner(self.changes, r)
         delta = np.matmul(right[:, None, :], self.inverse)[:, 0]
-        return self._add(r, self.steps, delta, 1.0)
+        return self._add(r, self.steps, delta)

@@ -8,10 +8,13 @@ laid out class by class, (C, block): products and softmax of few classes run sev
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 
+from benchmark.probe import arrays
+from benchmark.probe.arrays import Array
 from benchmark.probe.features import Features
 
 MOMENT_ROWS = 4096  # samples that settle the curvature,
@@ -20,91 +23,116 @@ CPU_BLOCK = 1 << 19  # values of a block of samples, or of their logits, that st
 CUDA_BLOCK = 1 << 26
 
 
+@dataclass
+class Block:
+    """Consecutive samples as `arrays.suited` gives them, their transpose, and their place."""
+
+    samples: Array
+    transposed: Array
+    rows: slice
+
+
+def block_rows(widest: int, *, cuda: bool) -> int:
+    """Samples in a block whose widest row, features or logits, has `widest` values."""
+    if cuda:
+        return max(1, CUDA_BLOCK // widest)
+    return max(512, min(2048, CPU_BLOCK // widest))
+
+
 class Objective:
     """What both losses share; a subclass turns logits into probabilities and residuals.
 
     `joint` is True where the rows of theta are one optimisation problem (softmax) and
-    False where each row is its own (one-vs-rest).
+    False where each row is its own (one-vs-rest). theta and all results are arrays of the kind
+    of `zero`.
     """
 
     joint: bool
 
     def __init__(self, features: Features, columns: int) -> None:
-        self.features = features
         self.columns = columns
-        z = features.z
-        self.shape = (columns, z.shape[1] + 1)
-        widest = max(1, z.shape[1], columns)
-        rows = CUDA_BLOCK // widest if z.is_cuda else max(512, min(2048, CPU_BLOCK // widest))
-        self.block = min(len(z), max(1, rows))
-        self.buffers = z.new_empty((2, columns * self.block))
-        self._sample: torch.Tensor | None = None
+        self.samples = samples = arrays.suited(features.z, columns)
+        self.basis: Array | None = (
+            None if features.basis is None else arrays.same_kind(features.basis, samples)
+        )
+        self.variance = features.variance
+        self.module = arrays.module(samples)
+        width = features.z.shape[1]
+        self.zero = arrays.zeros((columns, width + 1), samples)
+        self.block = min(len(samples), block_rows(max(width, columns), cuda=features.z.is_cuda))
+        self.buffers = [arrays.zeros((columns * self.block,), samples) for _ in range(2)]
+        self.blocks = self._cut(samples)
+        self.penalised = arrays.zeros((1, width + 1), samples)
+        self.penalised[0, :-1] = 1
+        self._stand_ins: list[Block] | None = None
 
-    def probabilities(self, logits: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    def _cut(self, samples: Array) -> list[Block]:
+        blocks = []
+        for start in range(0, len(samples), self.block):
+            part = samples[start : start + self.block]
+            transposed = np.ascontiguousarray(part.T) if self.module is np else part.T
+            blocks.append(Block(part, transposed, slice(start, start + len(part))))
+        return blocks
+
+    def probabilities(self, logits: Array, out: Array) -> Array:
         """Probabilities (C, n) of logits (C, n), written to `out`."""
         raise NotImplementedError
 
-    def subtract_targets(self, p: torch.Tensor, rows: slice, which: torch.Tensor | None) -> None:
+    def subtract_targets(self, p: Array, rows: slice, which: Array | None) -> None:
         """Turn probabilities of the samples `rows` into d loss / d logits, in place."""
         raise NotImplementedError
 
-    def _forward(
-        self, theta: torch.Tensor, z: torch.Tensor
-    ) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
-        """Blocks of samples: their place, themselves (n, r), and their probabilities (C, n)."""
-        weights, bias = theta[:, :-1], theta[:, -1:]
-        for start in range(0, len(z), self.block):
-            part = z[start : start + self.block]
-            shape = (len(theta), len(part))
-            logits, p = self.buffers[:, : shape[0] * shape[1]].view(2, *shape).unbind()
-            torch.addmm(bias, weights, part.T, out=logits)
-            yield slice(start, start + len(part)), part, self.probabilities(logits, p)
+    def _predict(self, theta: Array, block: Block) -> Array:
+        """Probabilities (C, n) of a block; the next call overwrites them."""
+        shape = (len(theta), len(block.samples))
+        logits, out = (buffer[: shape[0] * shape[1]].reshape(shape) for buffer in self.buffers)
+        return self.probabilities(arrays.affine(theta, block.transposed, logits), out)
 
-    def gradient(
-        self, theta: torch.Tensor, penalty: float, which: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def gradient(self, theta: Array, penalty: float, which: Array | None = None) -> Array:
         """Gradient at theta, both (C, r + 1); or (k, r + 1), the rows `which` (k,) alone."""
-        z = self.features.z
-        out = theta * penalty
-        out[:, -1] = 0
-        weights, bias = out[:, :-1], out[:, -1]
-        for rows, part, residual in self._forward(theta, z):
-            self.subtract_targets(residual, rows, which)
-            weights.addmm_(residual, part, alpha=1.0 / len(z))
-            bias.add_(residual.sum(1), alpha=1.0 / len(z))
-        # All classes shifted alike change nothing: what is left there is rounding.
-        return out.sub_(out.mean(0)) if self.joint else out
+        total = theta * (self.penalised * (penalty * len(self.samples)))
+        for block in self.blocks:
+            residual = self._predict(theta, block)
+            self.subtract_targets(residual, block.rows, which)
+            arrays.add_products(total, residual, block.samples)
+        total *= 1.0 / len(self.samples)
+        if self.joint:
+            # All classes shifted alike change nothing: what is left there is rounding.
+            total -= total.sum(0) * (1.0 / self.columns)
+        return total
 
-    def moments(self, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def moments(self, theta: Array) -> tuple[Array, Array, Array]:
         """Curvature of each class, p (1 - p), as a weight of the samples.
 
         Returns the mean weight (C, 1) and, in the eigenbasis, the weighted mean (C, r) and
         variance (C, r) of the features; over a part of the samples where there are many.
         """
-        basis, sample = self.features.basis, self.sample()
-        if basis is not None:
-            theta = torch.cat((theta[:, :-1] @ basis, theta[:, -1:]), 1)
-        shape = (len(theta), sample.shape[1])
-        mass, first, second = theta.new_zeros((len(theta), 1)), *theta.new_zeros((2, *shape))
-        for _, part, p in self._forward(theta, sample):
-            weight = p.sub_(p.square())
-            mass += weight.sum(1, keepdim=True)
-            first.addmm_(weight, part)
-            second.addmm_(weight, part.square())
-        mass.clamp_min_(1e-12 * len(sample))
-        first /= mass
-        second = (second / mass).addcmul_(first, first, value=-1.0).clamp_min_(0.0)
-        return mass / len(sample), first, second
+        if self.basis is not None:
+            theta = self.module.concatenate((theta[:, :-1] @ self.basis, theta[:, -1:]), 1)
+        first, second = self.zero * 0, self.zero * 0
+        count = 0
+        for block in self._sample():
+            weight = self._predict(theta, block)
+            weight -= weight * weight
+            arrays.add_products(first, weight, block.samples)
+            arrays.add_products(second, weight, block.samples * block.samples)
+            count += len(block.samples)
+        mass = first[:, -1:].clip(1e-12 * count)
+        mean = first[:, :-1] / mass
+        variance = (second[:, :-1] / mass - mean * mean).clip(0.0)
+        return mass / count, mean, variance
 
-    def sample(self) -> torch.Tensor:
+    def _sample(self) -> list[Block]:
         """The samples that stand for all in `moments`, in the eigenbasis."""
-        if self._sample is None:
-            z, basis = self.features.z, self.features.basis
+        if self._stand_ins is None:
             wanted = max(MOMENT_ROWS, MOMENT_ROWS_PER_CLASS * self.columns)
-            stride = max(1, len(z) // wanted)
-            some = z if stride == 1 else z[::stride].contiguous()
-            self._sample = some if basis is None else some @ basis
-        return self._sample
+            stride = max(1, len(self.samples) // wanted)
+            some = self.samples if stride == 1 else arrays.copy(self.samples[::stride])
+            if self.basis is not None:
+                width = len(self.basis)
+                some = self.module.concatenate((some[:, :width] @ self.basis, some[:, width:]), 1)
+            self._stand_ins = self._cut(some)
+        return self._stand_ins
 
 
 class SoftmaxLoss(Objective):
@@ -114,19 +142,28 @@ class SoftmaxLoss(Objective):
 
     def __init__(self, features: Features, targets: torch.Tensor, columns: int) -> None:
         super().__init__(features, columns)
-        self.soft = targets.T.contiguous() if targets.ndim == 2 else None
-        if self.soft is None:
-            self.labels = targets.unsqueeze(0)
-            self.minus = -torch.ones((1, self.block), dtype=features.z.dtype, device=targets.device)
+        self.soft: Array | None = None
+        if targets.ndim == 2:
+            self.soft = arrays.same_kind(targets.T.contiguous(), self.samples)
+            return
+        labels = arrays.same_kind(targets, self.samples)
+        self.minus = arrays.zeros((self.block,), self.samples) - 1
+        # Where each sample's class stands in the flattened logits of its block.
+        self.places = []
+        for block in self.blocks:
+            n = len(block.samples)
+            place = arrays.same_kind(torch.arange(n, device=targets.device), self.samples)
+            self.places.append(labels[block.rows] * n + place)
 
-    def probabilities(self, logits: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-        return torch.softmax(logits, 0, out=out)
+    def probabilities(self, logits: Array, out: Array) -> Array:
+        return arrays.softmax(logits, out)
 
-    def subtract_targets(self, p: torch.Tensor, rows: slice, which: torch.Tensor | None) -> None:
+    def subtract_targets(self, p: Array, rows: slice, which: Array | None) -> None:
         if self.soft is not None:
-            p.sub_(self.soft[:, rows])
+            p -= self.soft[:, rows]
         else:
-            p.scatter_add_(0, self.labels[:, rows], self.minus[:, : p.shape[1]])
+            place = self.places[rows.start // self.block]
+            arrays.add_at(p, place, self.minus[: len(place)])
 
 
 class BinaryLoss(Objective):
@@ -136,11 +173,11 @@ class BinaryLoss(Objective):
 
     def __init__(self, features: Features, targets: torch.Tensor) -> None:
         super().__init__(features, targets.shape[1])
-        self.targets = targets.T.contiguous()
+        self.targets = arrays.same_kind(targets.T.contiguous(), self.samples)
 
-    def probabilities(self, logits: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-        return torch.sigmoid(logits, out=out)
+    def probabilities(self, logits: Array, out: Array) -> Array:
+        return arrays.sigmoid(logits, out)
 
-    def subtract_targets(self, p: torch.Tensor, rows: slice, which: torch.Tensor | None) -> None:
+    def subtract_targets(self, p: Array, rows: slice, which: Array | None) -> None:
         targets = self.targets[:, rows]
-        p.sub_(targets if which is None else targets[which])
+        p -= targets if which is None else targets[which]

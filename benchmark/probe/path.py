@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from benchmark.probe import arrays
+from benchmark.probe.arrays import Array
 from benchmark.probe.lbfgs import Memory
 from benchmark.probe.objective import Objective
 from benchmark.probe.preconditioner import Preconditioner
@@ -42,8 +44,8 @@ class _Point:
     """A solved penalty, as the next one needs it: theta and gradient (C, r + 1)."""
 
     penalty: float
-    theta: torch.Tensor
-    gradient: torch.Tensor
+    theta: Array
+    gradient: Array
 
 
 class PathSolver:
@@ -56,9 +58,8 @@ class PathSolver:
 
     def __init__(self, objective: Objective, *, tol: float, max_iter: int) -> None:
         self.objective, self.tol, self.max_iter = objective, tol, max_iter
-        z = objective.features.z
-        self.eps = torch.finfo(z.dtype).eps
-        self.zero = torch.zeros(objective.shape, dtype=z.dtype, device=z.device)
+        self.zero = objective.zero
+        self.eps = float(objective.module.finfo(self.zero.dtype).eps)
         self.memory = Memory(self.zero, joint=objective.joint)
         self.preconditioner = Preconditioner(objective)
         at_zero = self._norm(objective.gradient(self.zero, 0.0))
@@ -67,11 +68,11 @@ class PathSolver:
         self.previous: list[_Point] = []
         self.surprised = False  # the last step had another length than the model said
 
-    def _norm(self, gradient: torch.Tensor) -> np.ndarray:
+    def _norm(self, gradient: Array) -> np.ndarray:
         return np.sqrt(self.memory.dot(gradient, gradient))
 
     def solve(
-        self, penalty: float, *, start: torch.Tensor | None = None, tol: float | None = None
+        self, penalty: float, *, start: Array | None = None, tol: float | None = None
     ) -> Solution:
         """Minimise at `penalty`, from `start` or from the extrapolated path."""
         tol = self.tol if tol is None else tol
@@ -103,13 +104,13 @@ class PathSolver:
             iterations += 1
         self.previous = [*self.previous[-1:], _Point(penalty, theta, gradient)]
         return Solution(
-            theta.T.contiguous(),
+            arrays.tensor(theta).T.contiguous(),
             bool((norm <= target).all()),
             iterations,
             float((norm / self.scale).max()),
         )
 
-    def _start(self, penalty: float) -> torch.Tensor:
+    def _start(self, penalty: float) -> Array:
         if not self.previous:
             return self.zero
         last = self.previous[-1]
@@ -118,9 +119,9 @@ class PathSolver:
         before = self.previous[-2]
         pace = math.log(last.penalty / before.penalty)
         ratio = min(2.0, math.log(penalty / last.penalty) / pace)
-        return torch.lerp(before.theta, last.theta, 1.0 + ratio)
+        return last.theta + (last.theta - before.theta) * ratio
 
-    def _follow(self, theta: torch.Tensor, gradient: torch.Tensor, penalty: float) -> None:
+    def _follow(self, theta: Array, gradient: Array, penalty: float) -> None:
         """Bring the memory from the last penalty to this one, with the way here as a pair."""
         if not self.previous or self.previous[-1].penalty == penalty:
             return
@@ -128,21 +129,22 @@ class PathSolver:
         difference = penalty - last.penalty
         self.memory.shift(difference)
         change = gradient - last.gradient
-        change[:, :-1].add_(last.theta[:, :-1], alpha=-difference)
+        weights = change[:, :-1]
+        weights -= last.theta[:, :-1] * difference
         self.memory.push(theta - last.theta, change)
 
     def _step(
-        self, theta: torch.Tensor, gradient: torch.Tensor, penalty: float, active: np.ndarray
-    ) -> tuple[torch.Tensor, torch.Tensor] | None:
+        self, theta: Array, gradient: Array, penalty: float, active: np.ndarray
+    ) -> tuple[Array, Array] | None:
         """One L-BFGS step of every active problem; None if one of them finds no descent."""
         memory = self.memory
         self.preconditioner.refresh(theta, penalty)
         if self.surprised or 0 < memory.used < 3:
             memory.calibrate(self.preconditioner.apply)
-        direction = memory.direction(gradient, self.preconditioner.apply).neg_()
+        direction = -memory.direction(gradient, self.preconditioner.apply)
         every = bool(active.all())
         if not every:
-            direction.mul_(self.memory.column(active))
+            direction *= self.memory.column(active)
         slope = memory.dot(gradient, direction)
         if (active & ~(slope < 0)).any():
             return None
@@ -162,14 +164,14 @@ class PathSolver:
 
     def _search(
         self,
-        theta: torch.Tensor,
-        direction: torch.Tensor,
-        trial: torch.Tensor,
+        theta: Array,
+        direction: Array,
+        trial: Array,
         slope: np.ndarray,
         here: np.ndarray,
         penalty: float,
         open_: np.ndarray,
-    ) -> tuple[torch.Tensor, torch.Tensor] | None:
+    ) -> tuple[Array, Array] | None:
         """Steps of another length for the problems `open_`, and the gradients after them.
 
         slope and here (problems,): the slope along the direction before and after a whole step.
@@ -204,13 +206,13 @@ class PathSolver:
         return new - theta, self._gradient(new, penalty, open_, trial)
 
     def _gradient(
-        self, theta: torch.Tensor, penalty: float, which: np.ndarray | None, other: torch.Tensor
-    ) -> torch.Tensor:
+        self, theta: Array, penalty: float, which: np.ndarray | None, other: Array
+    ) -> Array:
         """Gradient at theta of the problems `which`, all if None; `other` of the rest."""
         if which is None or self.objective.joint:
             return self.objective.gradient(theta, penalty)
-        rows = torch.from_numpy(np.flatnonzero(which)).to(theta.device)
-        out = other.clone()
+        rows = np.flatnonzero(which)
+        out = arrays.copy(other)
         out[rows] = self.objective.gradient(theta[rows], penalty, rows)
         return out
 
@@ -232,7 +234,7 @@ def solve_one(objective: Objective, penalty: float, *, tol: float, max_iter: int
     """
     solver = PathSolver(objective, tol=tol, max_iter=max_iter)
     iterations, larger = 0, penalty
-    while larger < objective.features.variance:
+    while larger < objective.variance:
         larger *= 10**1.5
     while larger > penalty * 1.01:
         iterations += solver.solve(larger, tol=10 * tol).iterations
@@ -241,7 +243,8 @@ def solve_one(objective: Objective, penalty: float, *, tol: float, max_iter: int
     iterations += last.iterations
     if last.converged:
         solver.max_iter = POLISH_ITERATIONS
-        polished = solver.solve(penalty, start=last.theta.T.contiguous(), tol=POLISH * tol)
+        start = solver.previous[-1].theta
+        polished = solver.solve(penalty, start=start, tol=POLISH * tol)
         if polished.gradient_norm <= last.gradient_norm:
             last = Solution(polished.theta, True, polished.iterations, polished.gradient_norm)
             iterations += polished.iterations

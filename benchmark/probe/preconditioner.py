@@ -10,8 +10,8 @@ p (1 - p) replaced by its largest value; here it follows the path as the predict
 
 from __future__ import annotations
 
-import torch
-
+from benchmark.probe import arrays
+from benchmark.probe.arrays import Array
 from benchmark.probe.objective import Objective
 
 REFRESH = 10  # iterations for which one model is kept
@@ -22,11 +22,11 @@ class Preconditioner:
 
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
-        self.moments: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
+        self.moments: tuple[Array, Array, Array] | None = None
         self.penalty = -1.0
         self.age = 0
 
-    def refresh(self, theta: torch.Tensor, penalty: float, *, force: bool = False) -> None:
+    def refresh(self, theta: Array, penalty: float, *, force: bool = False) -> None:
         """The model at theta if it has aged, and for this penalty."""
         self.age += 1
         if self.moments is None or force or self.age > REFRESH:
@@ -36,18 +36,21 @@ class Preconditioner:
             return
         mass, self.mean, variance = self.moments
         self.penalty = penalty
-        self.stiffness = torch.cat((mass * variance + penalty, mass), 1)
+        concatenate = self.objective.module.concatenate
+        self.compliance = 1.0 / concatenate((mass * variance + penalty, mass), 1)
 
-    def apply(self, v: torch.Tensor) -> torch.Tensor:
+    def apply(self, v: Array) -> Array:
         """The inverse times v (C, r + 1)."""
-        basis = self.objective.features.basis
-        out = v.clone()
+        basis = self.objective.basis
+        out = arrays.copy(v)
         weights, bias = out[:, :-1], out[:, -1:]
         if basis is not None:
-            torch.mm(v[:, :-1], basis, out=weights)
-        weights.addcmul_(self.mean, bias, value=-1.0)
-        out.div_(self.stiffness)
-        bias.sub_((self.mean * weights).sum(1, keepdim=True))
+            weights[:] = v[:, :-1] @ basis
+        weights -= self.mean * bias
+        out *= self.compliance
+        bias -= (self.mean * weights).sum(1)[:, None]
         if basis is not None:
-            out = torch.cat((weights @ basis.T, bias), 1)
-        return out.sub_(out.mean(0)) if self.objective.joint else out
+            weights[:] = weights @ basis.T
+        if self.objective.joint:
+            out -= out.sum(0) * (1.0 / len(out))
+        return out

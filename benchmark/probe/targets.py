@@ -66,6 +66,8 @@ class Columns:
 
     def expand(self, theta: torch.Tensor) -> torch.Tensor:
         """Fitted parameters (r + 1, columns) as (r + 1, classes)."""
+        if self.fitted == self.classes and not self.binary:
+            return theta
         out = theta.new_zeros((len(theta), self.classes))
         out[-1] = torch.from_numpy(self.rest).to(theta)
         if self.binary:

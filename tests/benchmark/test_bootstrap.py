@@ -130,6 +130,25 @@ def test_encoders_that_are_not_separable_share_ranks():
     assert rank_intervals([0.3], drawn[:1]) == [(1, 1)]
 
 
+@pytest.mark.parametrize("higher", [True, False])
+def test_rank_intervals_count_the_paired_comparisons(higher):
+    generator = np.random.default_rng(8)
+    values = np.round(generator.normal(0, 0.05, 20), 2)
+    drawn = values[:, None] + np.round(generator.normal(0, 0.02, (20, 1000)), 2)
+    values[5], drawn[5] = values[6], drawn[6]
+    drawn[3] = np.nan
+    expected = []
+    for i in range(20):
+        ups = downs = 0
+        for j in range(20):
+            difference, *_, p = paired_difference(drawn[i], drawn[j], values[i], values[j])
+            if i != j and p < 0.05 and difference != 0:
+                ups += (difference > 0) != higher
+                downs += (difference > 0) == higher
+        expected.append((1 + ups, 20 - downs))
+    assert rank_intervals(values, drawn, higher) == expected
+
+
 def test_rank_intervals_of_a_chain_overlap():
     # a ~ b and b ~ c, but a > c: the middle one may have any rank
     spread = np.linspace(-1, 1, 1000)

@@ -46,6 +46,7 @@ def softmax_objective(logits: np.ndarray, y: np.ndarray, weights: np.ndarray, c:
     repeat=st.booleans(),
     constant=st.booleans(),
     extreme=st.booleans(),
+    torch_arrays=st.booleans(),
 )
 def test_same_optimum_as_scikit_learn(
     n: int,
@@ -56,6 +57,7 @@ def test_same_optimum_as_scikit_learn(
     repeat: bool,
     constant: bool,
     extreme: bool,
+    torch_arrays: bool,
 ) -> None:
     x, y = samples(n, d, classes, seed)
     if repeat:
@@ -65,7 +67,10 @@ def test_same_optimum_as_scikit_learn(
     if extreme:
         x = (x * 10.0 ** np.linspace(-6, 6, d)).astype(np.float32)
     c = 10.0**log_c
-    probe = fit_probe(x, y, kind="multiclass", penalties=[c], tol=TIGHT)
+    with pytest.MonkeyPatch.context() as patch:
+        if torch_arrays:
+            patch.setattr("benchmark.probe.arrays.NUMPY_PRODUCTS", 0)
+        probe = fit_probe(x, y, kind="multiclass", penalties=[c], tol=TIGHT)
     assert probe.selection == "fixed"
     assert probe.selection_scores is None
     assert probe.converged
@@ -127,21 +132,25 @@ def test_intermediate_dimension_modes_agree() -> None:
     np.testing.assert_allclose(held[22], one.decision(x), atol=1e-4)
 
 
-def test_blocks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmark.probe import features, objective
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
+def test_blocks_and_kinds_of_arrays_do_not_change_the_result(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmark.probe import arrays, features, objective
 
     x, y = samples(700, 30, 4, 2, spread=0.4)
-    whole = fit_probe(x, y, kind="multiclass", penalties=[0.05], tol=TIGHT)
+    if kind == "multilabel":
+        y = np.stack((y % 2, y > 1), 1).astype(np.int64)
+
+    def fit() -> np.ndarray:
+        return fit_probe(x, y, kind=kind, penalties=[0.05], tol=TIGHT).coef
+
+    whole = fit()  # small: NumPy
     monkeypatch.setattr(features, "BLOCK_VALUES", 30 * 37)
-    original = objective.Objective.__init__
-
-    def small(self: objective.Objective, *args: object) -> None:
-        original(self, *args)  # type: ignore[arg-type]
-        self.block = 41
-
-    monkeypatch.setattr(objective.Objective, "__init__", small)
-    blocked = fit_probe(x, y, kind="multiclass", penalties=[0.05], tol=TIGHT)
-    np.testing.assert_allclose(whole.coef, blocked.coef, atol=1e-5)
+    monkeypatch.setattr(objective, "block_rows", lambda widest, cuda: 41)
+    np.testing.assert_allclose(whole, fit(), atol=1e-5)
+    monkeypatch.setattr(arrays, "NUMPY_PRODUCTS", 0)  # torch
+    np.testing.assert_allclose(whole, fit(), atol=1e-5)
 
 
 def test_soft_targets_equal_weighted_samples() -> None:
