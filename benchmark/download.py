@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ from urllib.request import Request, urlopen
 
 from benchmark.distribution import Distribution, Download
 from benchmark.errors import SslBenchError
-from benchmark.paths import explained, replacing
+from benchmark.paths import explained, file_sha256, replacing
 from benchmark.unpack import is_archive, unpack
 
 CHUNK = 1 << 20
@@ -48,7 +49,9 @@ def fetch(
 ) -> Path:
     """Download what a dataset publishes into its folder below `root` and unpack it.
 
-    What was fetched before is not fetched again. Partial files stay for the next attempt.
+    What was fetched before is not fetched again. Partial files stay for the next attempt, which
+    goes on with them if the server still has the same version. The sha256 of every file that came
+    is written to `FETCHED`, whether its publisher states one or not.
 
     Raises:
         SslBenchError: the server refuses, the size or checksum is wrong, an archive is unsafe.
@@ -65,22 +68,50 @@ def fetch(
         path = place / file_name(download)
         if not _is_inside(path, folder):
             raise SslBenchError(f"{download.url}: {download.into!r} leads out of {folder}")
-        _download(download, path, progress, stop, pause)
-        if download.unpack and is_archive(path):
+        download_file(download, path, progress, stop, pause)
+        received = file_sha256(path)
+        if _goes_up(download):
             unpack(path, place, strip=download.strip)
             path.unlink()
-        ledger.add(download)
+        ledger.add(download, received)
 
     with explained(folder), ThreadPoolExecutor(workers, "fetch") as pool:
         futures = [pool.submit(one, download) for download in pending]
         try:
             for future in futures:
                 future.result()
+            for name in dict.fromkeys(d.joins for d in distribution.downloads if d.joins):
+                if not ledger.is_joined(name):
+                    _join([d for d in distribution.downloads if d.joins == name], folder)
+                    ledger.add_joined(name)
         except BaseException:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
     return folder
+
+
+def _goes_up(download: Download) -> bool:
+    """Whether nothing is left of a downloaded file when all is done: it is unpacked or joined."""
+    archive = download.unpack and is_archive(Path(file_name(download)))
+    return archive and not download.joins
+
+
+def _join(pieces: Sequence[Download], folder: Path) -> None:
+    """Put the pieces of a file together, unpack it and remove what is no longer needed."""
+    place, first = folder / pieces[0].into, pieces[0]
+    whole, parts = place / first.joins, [place / file_name(piece) for piece in pieces]
+    if not _is_inside(whole, folder) or whole in parts:
+        raise SslBenchError(f"{first.url}: its pieces cannot be joined to {first.joins!r}")
+    with replacing(whole) as scratch, scratch.open("wb") as file:
+        for part in parts:
+            with part.open("rb") as source:
+                shutil.copyfileobj(source, file, CHUNK)
+    if first.unpack and is_archive(whole):
+        unpack(whole, place, strip=first.strip)
+        whole.unlink()
+    for part in parts:
+        part.unlink(missing_ok=True)
 
 
 def _is_inside(path: Path, folder: Path) -> bool:
@@ -103,26 +134,49 @@ class _Ledger:
 
     def has(self, download: Download, folder: Path) -> bool:
         known = self._read().get(download.url)
-        if known != _identity(download):
+        if not isinstance(known, dict) or known.get("stated") != _identity(download):
             return False
-        name = file_name(download)
-        unpacked = download.unpack and is_archive(Path(name))
-        return unpacked or (folder / download.into / name).is_file()
+        if _goes_up(download):
+            return True
+        place = folder / download.into
+        return (place / file_name(download)).is_file() or self.is_joined(download.joins)
 
-    def add(self, download: Download) -> None:
+    def add(self, download: Download, sha256: str) -> None:
+        """Note what the publisher states of a file, and what came."""
+        self._note(download.url, {"stated": _identity(download), "sha256": sha256})
+
+    def is_joined(self, name: str) -> bool:
+        """Whether the pieces of a file were put together."""
+        return bool(name) and f"joined {name}" in self._read()
+
+    def add_joined(self, name: str) -> None:
+        """Note that they were."""
+        self._note(f"joined {name}", {})
+
+    def _note(self, key: str, fact: dict[str, str]) -> None:
         with self._lock, replacing(self.path) as scratch:
-            known = {**self._read(), download.url: _identity(download)}
-            scratch.write_text(json.dumps(known, indent=1))
+            scratch.write_text(json.dumps({**self._read(), key: fact}, indent=1))
 
 
 def _identity(download: Download) -> str:
     return download.sha256 or download.md5 or str(download.size or "")
 
 
-def _download(
-    download: Download, path: Path, progress: Progress, stop: threading.Event, pause: float
+def download_file(
+    download: Download,
+    path: Path,
+    progress: Progress,
+    stop: threading.Event,
+    pause: float = 1.0,
+    headers: Mapping[str, str] | None = None,
 ) -> None:
-    """One file to `path`, by way of `path.part`, which a later attempt goes on with."""
+    """One file to `path`, by way of `path.part`, which a later attempt or process goes on with.
+
+    headers: sent to the URL's own host, never to one that it redirects to (a token).
+
+    Raises:
+        SslBenchError: the server refuses, the size or checksum is wrong, or `stop` is set.
+    """
     if path.is_file() and _problem(download, path) is None and (_identity(download)):
         progress(path.name, path.stat().st_size, path.stat().st_size)
         return
@@ -133,7 +187,7 @@ def _download(
         if stop.is_set():
             raise SslBenchError("stopped")
         try:
-            _transfer(download, part, progress, stop)
+            _transfer(download, part, progress, stop, headers or {})
             break
         except _TemporaryError as error:
             last = str(error)
@@ -151,15 +205,44 @@ def _download(
             "stays so, the publisher has changed the file"
         )
     part.replace(path)
+    _mark(part).unlink(missing_ok=True)
 
 
-def _transfer(download: Download, part: Path, progress: Progress, stop: threading.Event) -> None:
-    begun = part.stat().st_size if part.is_file() else 0
-    if download.size is not None and begun == download.size:
-        return
+def _mark(part: Path) -> Path:
+    """Where it stands which version of the file a `.part` is of, as its server calls it."""
+    return part.with_name(part.name + "-version")
+
+
+def _version(answer: Any) -> str:
+    """A version that `If-Range` may name: a strong entity tag, else the date of the last change
+    (RFC 9110, section 13.1.5); nothing where the server tells neither."""
+    tag = str(answer.headers.get("ETag") or "")
+    return tag if tag.startswith('"') else str(answer.headers.get("Last-Modified") or "")
+
+
+def _request(download: Download, part: Path, begun: int) -> Request:
+    """For what is lacking of a file, or all of it where it has changed since."""
     request = Request(download.url, headers={"User-Agent": "ssl-bench"})
     if begun:
         request.add_header("Range", f"bytes={begun}-")
+        if _mark(part).is_file() and (version := _mark(part).read_text()):
+            request.add_header("If-Range", version)
+    return request
+
+
+def _transfer(
+    download: Download,
+    part: Path,
+    progress: Progress,
+    stop: threading.Event,
+    headers: Mapping[str, str],
+) -> None:
+    begun = part.stat().st_size if part.is_file() else 0
+    if download.size is not None and begun == download.size:
+        return
+    request = _request(download, part, begun)
+    for key, value in headers.items():
+        request.add_unredirected_header(key, value)
     try:
         with urlopen(request, timeout=TIMEOUT) as answer:
             stated = answer.headers.get("Content-Range", "")
@@ -167,7 +250,9 @@ def _transfer(download: Download, part: Path, progress: Progress, stop: threadin
             if answer.status == 206 and not resumed:
                 raise SslBenchError(f"{download.url}: the server sends another part than asked for")
             if begun and not resumed:
-                begun = 0  # the server cannot resume
+                begun = 0  # the server cannot resume, or has another version
+            if not begun:
+                _mark(part).write_text(_version(answer))
             length = answer.headers.get("Content-Length")
             total = begun + int(length) if length else download.size
             _check_room(download, total)
@@ -220,6 +305,23 @@ def _problem(download: Download, path: Path) -> str | None:
                 return f"its {kind} is {found}, not {stated}"
             return None
     return None
+
+
+def unfinished(distribution: Distribution, folder: Path) -> bool:
+    """Whether a fetch into `folder` was begun and not ended, which the layout need not show: a
+    pattern may match the first of many files. Of data that were put there by hand nothing is
+    known."""
+    if any(folder.glob("**/*.part")):
+        return True
+    ledger = _Ledger(folder / FETCHED)
+    return ledger.path.is_file() and not all(
+        ledger.has(download, folder) for download in distribution.downloads
+    )
+
+
+def unchecked(downloads: Sequence[Download]) -> int:
+    """How many of the downloads have no checksum stated by their publisher."""
+    return sum(not (download.sha256 or download.md5) for download in downloads)
 
 
 def total_size(downloads: Sequence[Download]) -> int | None:

@@ -61,7 +61,7 @@ ENCODERS: list[EncoderCard] = [
             "dataset (21,440 variable stars in all): V-band light curves of ASAS-SN, spectra of "
             "LAMOST and catalogue values"
         ),
-        pretraining_data=("astrom3-dataset", "asas-sn", "lamost"),
+        pretraining_data=("astrom3-dataset",),
         weights="model.safetensors from https://huggingface.co/AstroMLCore/AstroM3-CLIP",
         hub=HubFile("AstroMLCore/AstroM3-CLIP", "model.safetensors"),
         reported=(

@@ -117,16 +117,24 @@ def structure(curves: Curves) -> Tensor:
     """(B, K, len(LAGS)): log of half the mean squared difference at a lag over the variance."""
     residual = torch.where(curves.seen, curves.flux - curves.mean(curves.flux)[..., None], 0.0)
     variance = curves.mean(residual**2) + EPS
-    lag = (curves.time[..., None] - curves.time[..., None, :]).abs()
-    square = (residual[..., None] - residual[..., None, :]) ** 2
-    pair = (curves.seen[..., None] & curves.seen[..., None, :]).triu(1)
-    features, low = [], 0.0
+    # In order of time the partners of an observation up to a lag are a run, and the sum over a run
+    # of (x - y)^2 comes from running sums: no matrix of all pairs, whatever the curve's length.
+    time, order = torch.where(curves.seen, curves.time, math.inf).sort(-1)
+    value, seen = residual.gather(-1, order), time.isfinite()
+    first, second = (torch.nn.functional.pad(v.cumsum(-1), (1, 0)) for v in (value, value**2))
+    start = torch.arange(1, time.shape[-1] + 1, device=time.device).expand(time.shape)
+    features, low = [], (torch.zeros_like(variance), torch.zeros_like(variance))
     for high in LAGS:
-        inside = (pair & (lag >= low) & (lag < high)).double()
+        end = torch.searchsorted(time, time + high).maximum(start)  # of the run of pairs
+        number = torch.where(seen, end - start, 0)
+        linear = first.gather(-1, end) - first.gather(-1, start)
+        square = second.gather(-1, end) - second.gather(-1, start)
+        square = (number * value**2 - 2 * value * linear + square) * seen
+        below = (number.sum(-1).double(), square.sum(-1))
+        count, total = below[0] - low[0], (below[1] - low[1]).clamp(min=0)
         # two pairs' worth of "no information": the ratio is 1 where a lag is never observed
-        ratio = ((square * inside).sum((-1, -2)) / 2 / variance + 2) / (inside.sum((-1, -2)) + 2)
-        features.append(torch.log(ratio + 1e-4))
-        low = high
+        features.append(torch.log((total / 2 / variance + 2) / (count + 2) + 1e-4))
+        low = below
     return torch.stack(features, -1)
 
 

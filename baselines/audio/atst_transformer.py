@@ -87,9 +87,9 @@ class AtstTransformer(nn.Module):
             tokens = torch.cat([self.cls_token.expand(len(mel), -1, -1), tokens], 1)
             patches, begin = patches + 1, 0
         tokens = tokens + self.pos_embed[:, begin : begin + tokens.shape[1]]
-        # one key stays even without a valid patch: attention to nothing is not a number
+        # without a valid patch all keys stay, as under the authors' mask of -1e4 for each of them
         place = torch.arange(tokens.shape[1], device=tokens.device)
-        keys = place < patches.clamp(min=1)[:, None]
+        keys = (place < patches[:, None]) | (patches == 0)[:, None]
         norm = self.norm if self.with_class else self.norm_frame
         for index, block in enumerate(self.blocks):
             tokens = block(tokens, keys)

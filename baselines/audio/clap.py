@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -188,22 +189,22 @@ class ClapAudioText(nn.Module):
             longest = max(len(row) for row in rows)
             ids = torch.tensor([row + [PAD] * (longest - len(row)) for row in rows])
             return ids, (ids != PAD).long()
-        encoded = _roberta_tokenizer()(
+        encoded = self._roberta(
             texts, padding=True, truncation=True, max_length=MOST_TOKENS, return_tensors="pt"
         )
         return encoded["input_ids"], encoded["attention_mask"]
 
+    @cached_property
+    def _roberta(self) -> Any:
+        """RoBERTa's byte-level BPE, from the checkpoint's own vocabulary files."""
+        from transformers import RobertaTokenizer
+
+        vocabulary, merges = (
+            str(fetch(HubFile(REPOSITORY, file, REVISION), "clap's tokenizer", weights=False))
+            for file in ("vocab.json", "merges.txt")
+        )
+        return RobertaTokenizer(vocab=vocabulary, merges=merges)
+
 
 def _unit(rows: Tensor) -> Tensor:
     return nn.functional.normalize(rows.float(), dim=-1)
-
-
-def _roberta_tokenizer() -> Any:
-    """RoBERTa's byte-level BPE, from the checkpoint's own vocabulary files."""
-    from transformers import RobertaTokenizer
-
-    vocabulary, merges = (
-        str(fetch(HubFile(REPOSITORY, file, REVISION), "clap's tokenizer", weights=False))
-        for file in ("vocab.json", "merges.txt")
-    )
-    return RobertaTokenizer(vocab=vocabulary, merges=merges)

@@ -14,6 +14,14 @@ SIZES: dict[str, dict[str, Any]] = {
     "small": {"embed_dim": 384, "num_heads": 6},
     "base": {"embed_dim": 768, "num_heads": 12},
 }
+# "Avg Audio Performance" and "Avg Speech Performance" of the README of YuanGongND/ssast.
+SSAST_REPORTED = {
+    ("base", "patch"): (59.9, 79.5),
+    ("base", "frame"): (57.6, 84.0),
+    ("small", "patch"): (58.1, 78.2),
+    ("tiny", "patch"): (53.3, 75.7),
+    ("tiny", "frame"): (47.8, None),
+}
 SSAST_PARAMETERS = {"tiny": 5_487_168, "small": 21_591_168, "base": 85_649_664}
 ATST_PARAMETERS = {
     ("clip", "small"): 21_475_968,
@@ -58,6 +66,17 @@ def _ssast(name: str, size: str, kind: str) -> EncoderCard:
             if (size, kind) == ("small", "frame")
             else f"{file} from {SSAST_PAGE}"
         ),
+        reported=_ssast_reported(size, kind),
+    )
+
+
+def _ssast_reported(size: str, kind: str) -> tuple[str, ...]:
+    found = SSAST_REPORTED.get((size, kind), ())
+    return tuple(
+        f"fine-tuned (not frozen), mean over the authors' {area} tasks: {value} "
+        "(README of YuanGongND/ssast)"
+        for area, value in zip(("audio", "speech"), found, strict=False)
+        if value is not None
     )
 
 
@@ -96,6 +115,14 @@ def _atst(name: str, size: str, kind: str) -> EncoderCard:
         + (", 200,000 clips of AudioSet" if size == "small" else ", AudioSet-2M"),
         pretraining_data=("audioset",),
         weights=ATST_FILES[kind, size],
+        reported=(
+            (
+                "speaker identification (VoxCeleb1), without fine-tuning: accuracy 72 (README of "
+                "Audio-WestlakeU/audiossl, which names no size)",
+            )
+            if clip
+            else ()
+        ),
     )
 
 

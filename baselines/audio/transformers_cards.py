@@ -36,7 +36,7 @@ MERT_95M = EncoderCard(
     licence="CC-BY-NC-4.0",
     pretraining=(
         "Masked prediction of EnCodec codes and of the constant-Q transform, in-batch mixing; "
-        "20,000 hours of music that are not published"
+        "20,000 hours of unpublished music, so that overlap with a task cannot be ruled out"
     ),
     **_hub("m-a-p/MERT-v1-95M", "12af15fef9d0ac838c3f475bfbbf26d2060dd4f5"),
 )
@@ -58,7 +58,7 @@ MERT_330M = EncoderCard(
     licence="CC-BY-NC-4.0",
     pretraining=(
         "Masked prediction of EnCodec codes and of the constant-Q transform, in-batch mixing; "
-        "160,000 hours of music that are not published"
+        "160,000 hours of unpublished music, so that overlap with a task cannot be ruled out"
     ),
     **_hub("m-a-p/MERT-v1-330M", "0e06c986db0527c0fd1b47181c40f006805e3de0"),
 )
@@ -108,7 +108,7 @@ SPEECH = [
         ),
         parameters=94_381_168,
         paper="Chen et al. 2022, https://arxiv.org/abs/2110.13900",
-        licence="see https://github.com/microsoft/UniSpeech/blob/main/LICENSE",
+        licence="CC-BY-SA-3.0 (LICENSE of microsoft/UniSpeech; torchaudio's documentation: MIT)",
         pretraining=(
             "Masked prediction of cluster labels from noisy and overlapped speech, 960 h "
             "(LibriSpeech)"
@@ -143,6 +143,10 @@ AST = EncoderCard(
     licence="BSD-3-Clause",
     pretraining="Supervised: ImageNet (DeiT), then AudioSet's labels",
     pretraining_data=("imagenet", "audioset"),
+    reported=(
+        "AudioSet, its own training task: mAP 0.4593 (the checkpoint's name)",
+        "ESC-50, fine-tuned (not frozen): accuracy 95.6 (README of YuanGongND/ast)",
+    ),
     **_hub("MIT/ast-finetuned-audioset-10-10-0.4593", "f826b80d28226b62986cc218e5cec390b1096902"),
 )
 
@@ -215,12 +219,18 @@ CLAP = EncoderCard(
     parameters=153_492_890,
     dimension=512,
     paper="Wu et al. 2023, https://arxiv.org/abs/2211.06687",
-    licence="Apache-2.0",
+    licence="Apache-2.0 (the hub's page; the authors' repository is CC0-1.0)",
     pretraining=(
         "Contrastive, audio with text: LAION-Audio-630K (Freesound, from which ESC-50 and FSD50K "
-        "are drawn, BBC Sound Effects and others), AudioCaps, Clotho"
+        "are drawn, BBC Sound Effects and others), AudioCaps, Clotho; the audio tower began from "
+        "HTS-AT trained on AudioSet's labels (README of LAION-AI/CLAP)"
     ),
-    pretraining_data=("laion-audio-630k", "freesound", "audiocaps", "clotho"),
+    pretraining_data=("laion-audio-630k", "freesound", "audioset", "audiocaps", "clotho"),
+    reported=(
+        "ESC-50, zero-shot by the authors' default checkpoint without fusion, clips that also are "
+        "in its training data removed: R@1 0.9275 (README of LAION-AI/CLAP, which does not say "
+        "whether the hub holds that checkpoint)",
+    ),
     **_hub("laion/clap-htsat-unfused", "8fa0f1c6d0433df6e97c127f64b2a1d6c0dcda8a"),
 )
 

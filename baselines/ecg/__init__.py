@@ -89,6 +89,10 @@ def _hubert(name: str, size: str, parameters: int, dimension: int, revision: str
         ),
         weights=f"model.safetensors of https://huggingface.co/Edoardo-BS/hubert-ecg-{size}",
         hub=HubFile(f"Edoardo-BS/hubert-ecg-{size}", "model.safetensors", revision),
+        reported=(
+            "fine-tuned (not frozen): AUROC from 0.843 on small data sets to 0.99 on larger ones, "
+            "no size named (README of Edoar-do/HuBERT-ECG)",
+        ),
     )
 
 
@@ -146,7 +150,7 @@ ENCODERS: list[EncoderCard] = [
         parameters=85_150_614,
         dimension=768,
         paper="Na et al. 2024, https://arxiv.org/abs/2402.09450",
-        licence="VUNO Inc., all rights reserved: use by permission (LICENSE of the repository)",
+        licence="CC-BY-NC-4.0 (LICENSE of bakqui/ST-MEM; its README reserves all other rights)",
         pretraining="Reconstruction of masked patches, ECGs of Chapman, Ningbo and CODE-15",
         pretraining_data=("chapman", "ningbo", "code-15"),
         weights=(

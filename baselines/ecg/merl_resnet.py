@@ -85,7 +85,8 @@ class AttentionPool(nn.Module):
     """One query token attends over itself and all steps of a map, as in CLIP's ResNets.
 
     The reading of `utils/utils_builder.py`: learned positions for the token and `steps` steps, four
-    heads, and a linear layer after the attention's own output projection.
+    heads, and a linear layer after the attention's own output projection. The token's position is
+    added twice there (to the token, then to all rows), and so it was trained.
     """
 
     def __init__(self, steps: int, width: int, heads: int = 4) -> None:
@@ -97,7 +98,7 @@ class AttentionPool(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, width, steps) -> (B, width)."""
-        token = self.cls_token.expand(len(features), -1, -1)
+        token = (self.cls_token + self.positional_embedding[:, :1]).expand(len(features), -1, -1)
         tokens = torch.cat([token, features.transpose(1, 2)], 1) + self.positional_embedding
         attention = self.mhsa
         size = attention.embed_dim

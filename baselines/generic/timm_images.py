@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from baselines.generic.image_batches import image_input, image_modality, over_frames
 from benchmark.catalog import nearest
+from benchmark.checkpoint import fit, tensors_of
 from benchmark.errors import EncoderError
 
 
@@ -33,6 +36,17 @@ class TimmImages(torch.nn.Module):
         self.input = image_input(
             self.modality, config["input_size"][-1], tuple(config["mean"]), tuple(config["std"])
         )
+
+    def load_checkpoint(self, entries: Mapping[str, Any]) -> None:
+        """Weights under timm's own names, with the classifier or without it, or under ours.
+
+        Raises:
+            EncoderError: they do not fit.
+        """
+        classifier = self.model.default_cfg.get("classifier") or ()
+        heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+        drop = "|".join(rf"^{re.escape(head)}\." for head in heads)
+        fit(self.model, tensors_of(entries, prefixes=("model.",), drop=drop))
 
     def forward(self, image: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         """(B, 3, H, W) or (B, 3, T, H, W) -> (B, D)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -90,14 +91,18 @@ class Plip(nn.Module):
 
     def encode_text(self, texts: list[str]) -> Tensor:
         """N texts -> (N, dimension), in the space of `forward`; longer than 77 tokens are cut."""
-        from open_clip.tokenizer import SimpleTokenizer
-
-        tokens = SimpleTokenizer(context_length=CONTEXT)(texts)
+        tokens = self._tokenizer(texts, context_length=CONTEXT)
         tokens = tokens.to(self.clip.logit_scale.device)
         # attention is causal, so the padding after the end token, where the text is read, is unseen
         pooled = self.clip.text_model(input_ids=tokens).pooler_output
         embedding: Tensor = self.clip.text_projection(pooled)
         return embedding
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from open_clip.tokenizer import SimpleTokenizer
+
+        return SimpleTokenizer()
 
     def load_checkpoint(self, entries: Mapping[str, Any]) -> None:
         """The published file: the keys of transformers' `CLIPModel`.

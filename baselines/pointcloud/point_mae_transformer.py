@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import linear, scaled_dot_product_attention
 
 from benchmark.errors import EncoderError
+
+CACHED = 64  # patches
 
 
 class PatchEmbedding(nn.Module):
@@ -37,15 +39,32 @@ class PatchEmbedding(nn.Module):
         )
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
-        # one cloud's activations fit in a CPU's cache, a batch's do not
-        step = 1 if patches.device.type == "cpu" else len(patches)
-        return torch.cat([self._embed(part) for part in patches.split(step)])
+        every = patches.flatten(0, 1)
+        # the activations of so many patches fit in a CPU's cache, a batch's do not
+        step = CACHED if patches.device.type == "cpu" else len(every)
+        tokens = torch.cat([self._embed(part) for part in every.split(step)])
+        return tokens.unflatten(0, patches.shape[:2])
 
     def _embed(self, patches: torch.Tensor) -> torch.Tensor:
-        features = self.first_conv(patches.flatten(0, 1).mT)
-        whole = features.amax(-1, keepdim=True).expand_as(features)
-        tokens: torch.Tensor = self.second_conv(torch.cat([whole, features], 1)).amax(-1)
-        return tokens.unflatten(0, patches.shape[:2])
+        """(P, K, in_channels) -> (P, out_channels).
+
+        As the published stack of convolutions computes it, but as products of matrices, with the
+        patch's maximum multiplied once per patch instead of once per point."""
+        size = patches.shape[1]
+        first, first_norm, relu, second = self.first_conv
+        features = _dense(second, relu(first_norm(_dense(first, patches.flatten(0, 1)))))
+        whole = features.unflatten(0, (-1, size)).amax(1)
+        third, third_norm, _, last = self.second_conv
+        of_whole, of_point = third.weight[..., 0].chunk(2, 1)  # type: ignore[operator, index]
+        hidden = linear(features, of_point).unflatten(0, (-1, size))
+        hidden = hidden + linear(whole, of_whole, third.bias)[:, None]  # type: ignore[arg-type]
+        tokens = _dense(last, relu(third_norm(hidden.flatten(0, 1))))
+        return tokens.unflatten(0, (-1, size)).amax(1)
+
+
+def _dense(convolution: nn.Module, rows: torch.Tensor) -> torch.Tensor:
+    """A convolution of one step, (N, C) -> (N, C')."""
+    return linear(rows, convolution.weight[..., 0], convolution.bias)  # type: ignore[operator, index, arg-type]
 
 
 class Attention(nn.Module):

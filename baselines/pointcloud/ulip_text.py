@@ -7,7 +7,8 @@ section 2.4; parameter names as in openai/CLIP (clip/model.py).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from functools import cache
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -86,12 +87,17 @@ def tokenise(
     A text that is too long is cut, its end kept.
     """
     if tokenizer == "clip":
-        from open_clip.tokenizer import SimpleTokenizer
-
-        ids: torch.Tensor = SimpleTokenizer()(list(texts), context_length=length)
+        ids: torch.Tensor = _clip_tokenizer()(list(texts), context_length=length)
         return ids
     rows = torch.zeros(len(texts), length, dtype=torch.long)
     for row, text in zip(rows, texts, strict=True):
         encoded = [256, *text.encode()[: length - 2], 257]
         row[: len(encoded)] = torch.tensor(encoded)
     return rows
+
+
+@cache
+def _clip_tokenizer() -> Any:
+    from open_clip.tokenizer import SimpleTokenizer
+
+    return SimpleTokenizer()

@@ -3,12 +3,18 @@
 Published encoders are built untrained and, where their card says how, shallow.
 """
 
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from benchmark.catalog import EncoderCard, encoder_cards, import_target
-from benchmark.check import check_encoder
+from benchmark.check import check_encoder, example_inputs
+from benchmark.checkpoint import load_into
+from benchmark.embed import EmbedOptions, forward
 from benchmark.encoder import load_encoder
+from benchmark.errors import EncoderError
 from benchmark.modalities import MODALITIES
 
 CARDS = [card for card in encoder_cards().values() if card.target.startswith("baselines.")]
@@ -53,3 +59,31 @@ def test_a_published_encoder_has_the_stated_size(card: EncoderCard) -> None:
     with torch.device("meta"):
         module = import_target(card.target)(**card.options)
     assert sum(parameter.numel() for parameter in module.parameters()) == card.parameters
+
+
+ARCHITECTURES = list({card.target: card for card in PUBLISHED}.values())
+
+
+@pytest.mark.parametrize("card", ARCHITECTURES, ids=ids)
+def test_half_precision_keeps_the_direction(card: EncoderCard) -> None:
+    encoder = load_encoder(card.name, init="random", reduced=True)
+    windows = [encoder.spec.windows(example)[0] for example in example_inputs(encoder, 0)]
+    batch = encoder.spec.collate(windows)
+    exact, rounded = (
+        forward(encoder, batch, "clip", EmbedOptions("cpu", precision))["values"]
+        for precision in ("float32", "bfloat16")
+    )
+    a, b = (torch.from_numpy(values).flatten(1) for values in (exact, rounded))
+    assert torch.cosine_similarity(a, b).min() >= 0.999
+
+
+@pytest.mark.parametrize("card", ARCHITECTURES, ids=ids)
+def test_another_systems_file_is_refused_whole(card: EncoderCard, tmp_path: Path) -> None:
+    with torch.device("meta"):
+        module = import_target(card.target)(**{**card.options, **card.reduced})
+    keys = set(module.state_dict())
+    path = tmp_path / "other.safetensors"
+    save_file({"net.0.weight": torch.zeros(3, 4), "net.0.bias": torch.zeros(3)}, path)
+    with pytest.raises(EncoderError, match=rf"does not fit {card.name}; missing: \w"):
+        load_into(module, path, card.name)
+    assert set(module.state_dict()) == keys

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import threading
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from benchmark.distribution import Distribution, Download
-from benchmark.download import fetch
+from benchmark.download import FETCHED, fetch, unfinished
 from benchmark.errors import SslBenchError
 
 CONTENT = bytes(range(256)) * 20_000  # 5 MB
@@ -30,6 +31,7 @@ class Site:
     ranges: bool = True
     failures: int = 0  # 503 for the first requests
     asked: list[tuple[str, str]] = field(default_factory=list)  # path, Range
+    tag: str = ""  # ETag of the files
     port: int = 0
 
     def url(self, name: str) -> str:
@@ -52,13 +54,16 @@ def site() -> Iterator[Site]:
             if content is None:
                 self.send_error(404)
                 return
-            begin = int(wanted[6:].split("-")[0]) if wanted and state.ranges else 0
+            same = self.headers.get("If-Range", state.tag) == state.tag
+            begin = int(wanted[6:].split("-")[0]) if wanted and state.ranges and same else 0
             self.send_response(206 if begin else 200)
             if begin:
                 self.send_header(
                     "Content-Range", f"bytes {begin}-{len(content) - 1}/{len(content)}"
                 )
             self.send_header("Content-Length", str(len(content) - begin))
+            if state.tag:
+                self.send_header("ETag", state.tag)
             self.end_headers()
             body = content[begin:]
             if state.cut is not None and state.cuts:
@@ -123,6 +128,26 @@ def test_a_server_that_cannot_resume_is_asked_for_all(site: Site, tmp_path: Path
     assert (tmp_path / "set" / "data.bin").read_bytes() == CONTENT
 
 
+def test_a_file_that_changed_since_is_not_joined_to_the_part_of_the_old_one(
+    site: Site, tmp_path: Path
+) -> None:
+    """No checksum would tell: the publisher states none."""
+    site.files["data.bin"], site.tag = CONTENT[::-1], '"old"'
+    site.cut, site.cuts = 1_000_000, 5
+    published = dataset(Download(site.url("data.bin")))
+    with pytest.raises(SslBenchError, match="run the command again later"):
+        fetch(published, tmp_path, pause=0.001)
+    site.files["data.bin"], site.tag = CONTENT, '"new"'
+    folder = fetch(published, tmp_path)
+    assert site.asked[-1][1] == "bytes=5000000-"
+    assert (folder / "data.bin").read_bytes() == CONTENT
+    assert sorted(path.name for path in folder.iterdir()) == [FETCHED, "data.bin"]
+    record = json.loads((folder / FETCHED).read_text())[site.url("data.bin")]
+    assert record["sha256"] == hashlib.sha256(CONTENT).hexdigest()
+    fetch(published, tmp_path)
+    assert len(site.asked) == 6
+
+
 def test_a_busy_server_is_asked_again(site: Site, tmp_path: Path) -> None:
     site.failures = 2
     fetch(dataset(sound(site)), tmp_path, pause=0.01)
@@ -136,6 +161,24 @@ def test_several_files_come_at_once_and_one_failure_keeps_the_others(
     with pytest.raises(SslBenchError, match=r"answers 404 .*put it at .*gone\.bin"):
         fetch(dataset(*good, Download(site.url("gone.bin"))), tmp_path)
     assert all((tmp_path / "set" / f"{number}.bin").is_file() for number in range(5))
+
+
+def test_a_fetch_that_was_not_ended_is_known_though_the_layout_is_there(
+    site: Site, tmp_path: Path
+) -> None:
+    published = Distribution(
+        ("set",), ("*.bin",), (sound(site, "1.bin"), Download(site.url("2.bin")))
+    )
+    with pytest.raises(SslBenchError, match="answers 404"):
+        fetch(published, tmp_path)
+    folder = tmp_path / "set"
+    assert not published.missing(folder)
+    assert unfinished(published, folder)
+    site.files["2.bin"] = b"late"
+    fetch(published, tmp_path)
+    assert not unfinished(published, folder)
+    (folder / FETCHED).unlink()
+    assert not unfinished(published, folder)
 
 
 @pytest.mark.parametrize(
@@ -167,6 +210,31 @@ def test_archives_are_unpacked_and_remembered(site: Site, tmp_path: Path) -> Non
     assert not (folder / "set.zip").exists()
     fetch(published, tmp_path)
     assert len(site.asked) == 1
+
+
+def test_the_pieces_of_an_archive_are_joined_and_unpacked(site: Site, tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as opened:
+        opened.writestr("data.bin", CONTENT[:3000])
+    whole = packed.getvalue()
+    pieces = [whole[:1000], whole[1000:1500], whole[1500:]]
+    published = dataset(
+        *(
+            replace(sound(site, f"set.zip.00{number}", piece), joins="set.zip")
+            for number, piece in enumerate(pieces, 1)
+        )
+    )
+    broken = site.files.pop("set.zip.003")
+    with pytest.raises(SslBenchError, match="answers 404"):
+        fetch(published, tmp_path)
+    site.files["set.zip.003"] = broken
+    folder = fetch(published, tmp_path)
+    assert (folder / "data.bin").read_bytes() == CONTENT[:3000]
+    assert sorted(path.name for path in folder.iterdir()) == [FETCHED, "data.bin"]
+    asked = len(site.asked)
+    assert asked == 4  # what had come was kept
+    fetch(published, tmp_path)
+    assert len(site.asked) == asked
 
 
 @pytest.mark.parametrize(

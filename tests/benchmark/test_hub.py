@@ -10,11 +10,12 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -34,8 +35,11 @@ class Hub:
     gated: bool = False
     missing: bool = False
     break_after: int = 0  # bytes after which the first transfer breaks off
+    stall_after: int = 0  # bytes after which the first transfer waits for ever
+    commit: str = COMMIT  # of the branch "main"
     asked: list[tuple[str, str, str]] = field(default_factory=list)  # method, path, range
     url: str = ""
+    stalled: Event = field(default_factory=Event)  # set to end a stalled transfer
 
 
 def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
@@ -70,7 +74,8 @@ def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             span = re.fullmatch(r"bytes=(\d+)-", wanted)
             start = int(span[1]) if span else 0
             self.send_response(206 if span else 200)
-            self.send_header("X-Repo-Commit", self.path.split("/")[-2])
+            revision = self.path.split("/")[-2]
+            self.send_header("X-Repo-Commit", hub.commit if revision == "main" else revision)
             self.send_header("ETag", f'"{hashlib.sha256(hub.content).hexdigest()}"')
             self.send_header("Accept-Ranges", "bytes")
             if span:
@@ -82,6 +87,10 @@ def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             if body and hub.break_after:
                 self.wfile.write(content[: hub.break_after])
                 hub.break_after, self.close_connection = 0, True
+            elif body and hub.stall_after:
+                self.wfile.write(content[: hub.stall_after])
+                hub.stall_after = 0
+                hub.stalled.wait(60)
             elif body:
                 self.wfile.write(content[start:])
             return None
@@ -96,6 +105,7 @@ def hub() -> Iterator[Hub]:
     served.url = f"http://127.0.0.1:{server.server_port}"
     Thread(target=server.serve_forever, daemon=True).start()
     yield served
+    served.stalled.set()
     server.shutdown()
     server.server_close()
 
@@ -118,22 +128,37 @@ Fetch = Callable[..., str]
 def fetch(hub: Hub, tmp_path: Path) -> Fetch:
     """Fetch the file in a fresh process; the path it prints, or the error."""
 
-    def run(code: str = FETCH, offline: bool = False, token: str = "", **card: Any) -> str:
+    def run(
+        code: str = FETCH,
+        offline: bool = False,
+        token: str = "",
+        until: Callable[[], bool] | None = None,
+        **card: Any,
+    ) -> str:
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
         environment |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
         environment |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
         environment |= {"HF_HUB_OFFLINE": "1"} if offline else {}
         environment |= {"HF_TOKEN": token} if token else {}
         described = json.dumps({"repo": REPO, "file": FILE, "revision": COMMIT} | card)
-        done = subprocess.run(
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(
             [sys.executable, "-c", code, described],
             env=environment,
-            capture_output=True,
+            stdout=pipe,
+            stderr=pipe,
             text=True,
-            timeout=120,
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        if until is not None:
+            while not until():
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.01)
+            process.kill()
+            process.communicate()
+            return ""
+        out, error = process.communicate(timeout=120)
+        assert process.returncode == 0, error
+        return out.strip()
 
     return run
 
@@ -148,13 +173,61 @@ def test_a_file_is_downloaded_once(hub: Hub, fetch: Fetch) -> None:
     assert Path(fetch(offline=True)) == path
 
 
+def transfers(hub: Hub) -> list[str]:
+    """The ranges asked for, of transfers that were begun."""
+    return [wanted for method, _, wanted in hub.asked if method == "GET"]
+
+
 def test_a_broken_transfer_is_resumed(hub: Hub, fetch: Fetch) -> None:
-    hub.content = CONTENT * 12  # more than the chunk of 10 MiB that huggingface_hub keeps at least
-    hub.break_after = len(CONTENT) * 11
+    hub.content = CONTENT * 3
+    hub.break_after = len(CONTENT) * 2
     assert Path(fetch()).read_bytes() == hub.content
-    first, second = (wanted for method, _, wanted in hub.asked if method == "GET")
-    assert first == ""
-    assert second == f"bytes={10 << 20}-"
+    assert transfers(hub) == ["", f"bytes={len(CONTENT) * 2}-"]
+
+
+def test_a_killed_download_goes_on_where_it_stopped(hub: Hub, fetch: Fetch, tmp_path: Path) -> None:
+    hub.content = CONTENT * 3
+    hub.stall_after = len(CONTENT) * 2
+
+    def half_there() -> bool:
+        parts = list((tmp_path / "home").rglob("*.part"))
+        return bool(parts) and parts[0].stat().st_size == len(CONTENT) * 2
+
+    fetch(until=half_there)
+    assert Path(fetch()).read_bytes() == hub.content
+    assert transfers(hub) == ["", f"bytes={len(CONTENT) * 2}-"]
+    assert list((tmp_path / "home").rglob("*.part")) == []
+
+
+def test_what_a_killed_download_left_is_not_trusted(hub: Hub, fetch: Fetch, tmp_path: Path) -> None:
+    hub.content, hub.stall_after = CONTENT * 3, len(CONTENT) * 2
+    fetch(until=lambda: any(p.stat().st_size for p in (tmp_path / "home").rglob("*.part")))
+    (part,) = (tmp_path / "home").rglob("*.part")
+    part.write_bytes(bytes(part.stat().st_size))
+    assert "the file was discarded" in fetch()
+    assert Path(fetch()).read_bytes() == hub.content
+
+
+FOLLOW = FETCH.replace("import fetch", "import fetch, newer_commit, PublishedFile").replace(
+    'print(fetch(HubFile(**json.loads(sys.argv[1])), "marvel"))',
+    """file = HubFile(**json.loads(sys.argv[1]))
+    path = fetch(file, "marvel")
+    found = PublishedFile(path, path.parent.name)
+    print(path.read_bytes()[:3], found.commit, newer_commit(file, found))""",
+)
+
+
+def test_a_branch_keeps_its_first_commit_and_a_later_one_is_noticed(hub: Hub, fetch: Fetch) -> None:
+    first = f"{CONTENT[:3]!r} {COMMIT}"
+    assert fetch(FOLLOW, revision="main") == f"{first} None"
+    hub.commit = "f" * 40  # a new commit that leaves the file as it is
+    assert fetch(FOLLOW, revision="main") == f"{first} None"
+    hub.content = b"new" + CONTENT
+    assert fetch(FOLLOW, revision="main") == f"{first} {hub.commit}"
+    assert fetch(FOLLOW, revision="main", offline=True) == f"{first} None"
+    assert fetch(FOLLOW, revision=COMMIT) == f"{first} None"
+    Path(fetch(revision="main")).unlink()
+    assert fetch(FOLLOW, revision="main") == f"b'new' {hub.commit} None"
 
 
 @pytest.mark.parametrize("token", ["", "hf_" + "y" * 34], ids=["no token", "not yet granted"])
@@ -177,11 +250,8 @@ def test_a_damaged_file_is_refused_and_can_be_repaired(hub: Hub, fetch: Fetch) -
     hub.sent = CONTENT[:-1] + b"!"
     said = fetch()
     assert said.startswith("EncoderError: marvel: ")
-    assert "is damaged" in said
-    damaged = re.search(r"delete (\S+) and run again", said)
-    assert damaged is not None
+    assert "the file was discarded" in said
     assert fetch() == said  # it stays refused
-    Path(damaged[1]).unlink()
     hub.sent = None
     assert Path(fetch()).read_bytes() == CONTENT
 
@@ -223,7 +293,8 @@ card = encoder.card_of("uni")
 card = replace(card, options=card.reduced, hub=HubFile(**json.loads(sys.argv[1])))
 encoder.card_of = lambda name: card
 loaded = encoder.load_encoder("uni")
-print(loaded.name, loaded.weights, loaded.checkpoint_sha256, float(loaded.module.vit.norm.bias[0]))
+bias = float(loaded.module.vit.norm.bias[0])
+print(loaded.name, loaded.weights, loaded.revision, loaded.checkpoint_sha256, bias)
 """
 
 
@@ -241,4 +312,4 @@ def test_an_encoder_loads_what_the_hub_has(hub: Hub, fetch: Fetch) -> None:
     hub.content, hub.gated = file.getvalue(), True
     digest = hashlib.sha256(hub.content).hexdigest()
     said = fetch(LOAD, file="pytorch_model.bin", sha256=digest, gated=True, token=TOKEN)
-    assert said == f"uni published {digest} 0.25"
+    assert said == f"uni published {COMMIT} {digest} 0.25"

@@ -9,6 +9,7 @@ from scipy import stats
 
 from baselines.astronomy.astro_statistics import AstroStatistics, metadata_statistics
 from baselines.astronomy.light_curves import (
+    LAGS,
     around_peak,
     by_band,
     moments,
@@ -80,6 +81,20 @@ def test_structure_function_tells_slow_from_white_variation():
     np.testing.assert_allclose(ratio[0, 1:], 1, atol=0.2)  # lags above the sampling step
     assert ratio[1, 1] < 0.01
     assert ratio[1, -1] > 0.1
+
+
+def test_structure_function_is_that_of_all_pairs(curves):
+    found = structure(by_band(*batch(curves), BANDS + 1)).numpy()
+    for curve, own in zip(curves, found, strict=True):
+        for band in range(BANDS + 1):  # the last one is empty
+            time, flux = curve[curve[:, 3] == band, :2].astype(np.float64).T
+            i, j = np.triu_indices(len(time), 1)
+            lag, square = np.abs(time[i] - time[j]), (flux[i] - flux[j]) ** 2
+            for low, high, value in zip((0, *LAGS), LAGS, own[band], strict=False):
+                inside = (lag >= low) & (lag < high)
+                half = square[inside].sum() / 2 / (flux.var() if len(flux) else 1)
+                expected = np.log((half + 2) / (inside.sum() + 2) + 1e-4)
+                assert value == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("frequency", [1.7531, 0.3217, 0.0113])

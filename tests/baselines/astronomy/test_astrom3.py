@@ -19,9 +19,7 @@ from baselines.astronomy.astrom3 import AstroM3
 from baselines.astronomy.astrom3_photometry import band_curves, over_bands, prepare_photometry
 from baselines.astronomy.astrom3_spectra import GalSpecNet, prepare_spectra
 from baselines.astronomy.informer import Informer
-from benchmark.check import check_encoder
 from benchmark.checkpoint import load_into
-from benchmark.encoder import load_encoder
 from benchmark.errors import EncoderError
 from tasks.astronomy import plasticc
 
@@ -439,11 +437,9 @@ def test_a_wrong_checkpoint_is_refused_by_key(encoder, tmp_path):
         load_into(encoder, path, "astrom3")
 
 
-def test_card_and_check():
+def test_card():
     card = next(card for card in ENCODERS if card.name == "astrom3")
     with torch.device("meta"):
         module = AstroM3(**card.options)
     assert card.parameters == sum(p.numel() for p in module.parameters())
     assert card.dimension == 3 * module.metadata_proj.out_features
-    encoder = load_encoder("astrom3", init="random", reduced=True)
-    assert [finding for finding in check_encoder(encoder) if not finding.passed] == []

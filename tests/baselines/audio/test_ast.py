@@ -12,9 +12,7 @@ from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassificati
 
 from baselines.audio.audio_spectrogram import AudioSpectrogramTransformer
 from benchmark.catalog import encoder_cards
-from benchmark.check import check_encoder
 from benchmark.checkpoint import load_into
-from benchmark.encoder import load_encoder
 from benchmark.errors import EncoderError
 
 RATE = 16_000
@@ -171,9 +169,7 @@ def test_a_file_that_does_not_fit_is_refused_by_key(tmp_path: Path) -> None:
         load_into(AudioSpectrogramTransformer(**SIZE), path, "ast")
 
 
-def test_the_reduced_encoder_passes_the_check() -> None:
-    encoder = load_encoder("ast", init="random", reduced=True)
-    assert [finding for finding in check_encoder(encoder) if not finding.passed] == []
+def test_the_card_counts_the_full_model() -> None:
     card = encoder_cards()["ast"]
     with torch.device("meta"):
         full = AudioSpectrogramTransformer(**card.options)

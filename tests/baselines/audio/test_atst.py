@@ -10,7 +10,6 @@ from baselines.audio import ENCODERS
 from baselines.audio.atst import AtstClip, AtstFrame
 from baselines.audio.atst_frontend import EXTREMES, MinMaxMel, reflection
 from benchmark.catalog import import_target
-from benchmark.check import check_encoder
 from benchmark.checkpoint import load_into
 from benchmark.encoder import load_encoder
 from benchmark.errors import EncoderError
@@ -301,13 +300,11 @@ def test_impossible_geometry_is_refused(cls, options):
 
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
-def test_cards_are_right_and_reduced_encoders_pass_the_check(card):
+def test_cards_are_right(card):
     with torch.device("meta"):
         full = import_target(card.target)(**card.options)
     assert sum(parameter.numel() for parameter in full.parameters()) == card.parameters
     parts = 2 if full.with_class else 1
     assert full.blocks * full.transformer.pos_embed.shape[-1] * parts == card.dimension
-    encoder = load_encoder(card.name, init="random", reduced=True)
-    assert [finding for finding in check_encoder(encoder) if not finding.passed] == []
     with pytest.raises(EncoderError, match="github.com/Audio-WestlakeU/audiossl"):
         load_encoder(card.name)

@@ -13,9 +13,7 @@ from transformers import ClapConfig, ClapFeatureExtractor, ClapModel, RobertaTok
 from baselines.audio import clap
 from baselines.audio.clap import ClapAudioText
 from benchmark.catalog import HubFile, encoder_cards
-from benchmark.check import check_encoder
 from benchmark.checkpoint import load_into
-from benchmark.encoder import load_encoder
 from benchmark.errors import EncoderError
 
 RATE = 48_000
@@ -213,9 +211,7 @@ def test_a_file_that_does_not_fit_is_refused_by_key(tmp_path: Path) -> None:
         ClapAudioText(**{**SIZE, "tokenizer": "words"})
 
 
-def test_the_reduced_encoder_passes_the_check() -> None:
-    encoder = load_encoder("clap", init="random", reduced=True)
-    assert [finding for finding in check_encoder(encoder) if not finding.passed] == []
+def test_the_card_counts_the_full_model() -> None:
     card = encoder_cards()["clap"]
     with torch.device("meta"):
         full = ClapAudioText(**card.options)

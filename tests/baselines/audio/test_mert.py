@@ -12,9 +12,7 @@ from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 
 from baselines.audio.mert import Mert
 from benchmark.catalog import encoder_cards
-from benchmark.check import check_encoder
 from benchmark.checkpoint import load_into
-from benchmark.encoder import load_encoder
 from benchmark.errors import EncoderError
 from benchmark.inputs import input_spec
 
@@ -140,9 +138,7 @@ def test_a_file_that_does_not_fit_is_refused_by_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["mert", "mert-95m", "mert-330m"])
-def test_the_reduced_encoder_passes_the_check(name: str) -> None:
-    encoder = load_encoder(name, init="random", reduced=True)
-    assert [finding for finding in check_encoder(encoder) if not finding.passed] == []
+def test_the_card_counts_the_full_model(name: str) -> None:
     card = encoder_cards()[name]
     with torch.device("meta"):
         full = Mert(**card.options)

@@ -11,7 +11,6 @@ from baselines.audio import ENCODERS
 from baselines.audio.ssast import Ssast, SsastFrame, adapt_positions
 from baselines.audio.ssast_frontend import STATISTICS, KaldiFbank
 from benchmark.catalog import import_target
-from benchmark.check import check_encoder
 from benchmark.checkpoint import load_into
 from benchmark.encoder import load_encoder
 from benchmark.errors import EncoderError
@@ -276,12 +275,10 @@ def test_impossible_geometry_is_refused(options):
 
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
-def test_cards_are_right_and_reduced_encoders_pass_the_check(card):
+def test_cards_are_right(card):
     with torch.device("meta"):
         full = import_target(card.target)(**card.options)
     assert sum(parameter.numel() for parameter in full.parameters()) == card.parameters
     assert full.v.norm.weight.numel() == card.dimension
-    encoder = load_encoder(card.name, init="random", reduced=True)
-    assert [finding for finding in check_encoder(encoder) if not finding.passed] == []
     with pytest.raises(EncoderError, match="github.com/YuanGongND/ssast"):
         load_encoder(card.name)

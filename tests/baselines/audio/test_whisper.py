@@ -12,9 +12,7 @@ from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForCondi
 
 from baselines.audio.whisper import WhisperSpeech
 from benchmark.catalog import encoder_cards
-from benchmark.check import check_encoder
 from benchmark.checkpoint import load_into
-from benchmark.encoder import load_encoder
 from benchmark.errors import EncoderError
 
 RATE = 16_000
@@ -143,9 +141,7 @@ def test_a_file_that_does_not_fit_is_refused_by_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["whisper", "whisper-tiny", "whisper-small"])
-def test_the_reduced_encoder_passes_the_check(name: str) -> None:
-    encoder = load_encoder(name, init="random", reduced=True)
-    assert [finding for finding in check_encoder(encoder) if not finding.passed] == []
+def test_the_card_counts_the_full_model(name: str) -> None:
     card = encoder_cards()[name]
     with torch.device("meta"):
         full = WhisperSpeech(**card.options)

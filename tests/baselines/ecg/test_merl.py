@@ -151,14 +151,14 @@ def timm_block(block, width, heads, hidden):
 
 
 def test_the_attention_pool_is_torchs_attention():
+    """The token alone gets its position twice, as in the authors' code."""
     torch.manual_seed(0)
     pool = AttentionPool(9, 32).eval()
     features = torch.randn(3, 32, 9)
     with torch.inference_mode():
-        rows = (
-            torch.cat([pool.cls_token.expand(3, -1, -1), features.mT], 1)
-            + pool.positional_embedding
-        )
+        place = pool.positional_embedding[0]
+        token = (pool.cls_token[0, 0] + 2 * place[0]).expand(3, 1, -1)
+        rows = torch.cat([token, features.mT + place[1:]], 1)
         expected = pool.c_proj(pool.mhsa(rows[:, :1], rows, rows)[0])[:, 0]
         torch.testing.assert_close(pool(features), expected, atol=1e-5, rtol=1e-4)
 

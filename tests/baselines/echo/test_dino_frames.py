@@ -10,9 +10,7 @@ from torch.nn.functional import cosine_similarity
 
 from baselines.echo import ENCODERS
 from baselines.echo.dino_frames import DinoFrames
-from benchmark.check import check_encoder
 from benchmark.checkpoint import load_into
-from benchmark.encoder import load_encoder
 from benchmark.errors import EncoderError
 
 SMALL = {"size": 64, "frames": 4, "depth": 2}
@@ -87,9 +85,7 @@ def test_a_checkpoint_that_does_not_fit(theirs, tmp_path, change, words):
         load_into(DinoFrames(**SMALL), tmp_path / "w.safetensors", "dino-frames")
 
 
-def test_the_reduced_card_passes_the_check_and_the_full_one_counts():
-    encoder = load_encoder("dino-frames", init="random", reduced=True)
-    assert [f for f in check_encoder(encoder) if not f.passed] == []
+def test_the_card_counts_the_full_model():
     card = next(card for card in ENCODERS if card.name == "dino-frames")
     with torch.device("meta"):
         full = timm.create_model("vit_small_patch16_224.dino", num_classes=0)

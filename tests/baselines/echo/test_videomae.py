@@ -12,7 +12,6 @@ from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from baselines.echo import ENCODERS
 from baselines.echo.videomae import VideoMAE
-from benchmark.check import check_encoder
 from benchmark.checkpoint import load_into
 from benchmark.encoder import load_encoder
 from benchmark.errors import EncoderError
@@ -124,9 +123,7 @@ def test_a_checkpoint_that_does_not_fit(model, tmp_path, change, words):
         load_into(VideoMAE(**SMALL), tmp_path / "w.safetensors", "videomae")
 
 
-def test_the_reduced_card_passes_the_check_and_the_full_one_counts():
-    encoder = load_encoder("videomae", init="random", reduced=True)
-    assert [f for f in check_encoder(encoder) if not f.passed] == []
+def test_the_card_counts_the_full_model():
     card = next(card for card in ENCODERS if card.name == "videomae")
     with torch.device("meta"):
         full = VideoMAE(**card.options)
