@@ -53,22 +53,23 @@ class KeplerLabelled(Task):
             )
         places = [column[name] for _, name in fluxes]
         for number, (position, text) in enumerate(content):
-            parts = list(islice(text.split(","), column["LABEL"] + 1))
-            where = f"{path}, star {number + 1}"
-            if len(parts) <= column["LABEL"]:
-                raise DatasetError(f"{where} has no LABEL: get the file again")
-            told = _bare(parts[-1])
-            known = CLASSES.get(told.removesuffix(".0"), told)
-            yield {
-                "id": f"{split}-{number}",
-                "group": f"{split}-{number}",
-                "planet": self.label("planet", known, where),
-                "_where": where,
-                "_file": path,
-                "_at": position,
-                "_places": places,
-                "_width": len(head),
-            }
+            with self.collecting():
+                parts = list(islice(text.split(","), column["LABEL"] + 1))
+                where = f"{path}, star {number + 1}"
+                if len(parts) <= column["LABEL"]:
+                    raise DatasetError(f"{where} has no LABEL: get the file again")
+                told = _bare(parts[-1])
+                known = CLASSES.get(told.removesuffix(".0"), told)
+                yield {
+                    "id": f"{split}-{number}",
+                    "group": f"{split}-{number}",
+                    "planet": self.label("planet", known, where),
+                    "_where": where,
+                    "_file": path,
+                    "_at": position,
+                    "_places": places,
+                    "_width": len(head),
+                }
 
     def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         cells = line_at(row["_file"], row["_at"]).split(",")

@@ -63,11 +63,12 @@ class Lamost(Task):
         """The headers of all files, read once."""
         rows: list[dict[str, Any]] = []
         for path in sorted(set(matches(self.folder, LAYOUT))):
-            told = read_header(path, ("CLASS", "SUBCLASS", "DESIG"))
-            name = path.name.partition(".")[0]
-            letter = spectral_type(str(told["CLASS"]), str(told["SUBCLASS"]), path)
-            group = str(told["DESIG"]).removeprefix("LAMOST ") or name
-            rows.append({"id": name, "group": group, "type": letter, "_file": path})
+            with self.collecting():
+                told = read_header(path, ("CLASS", "SUBCLASS", "DESIG"))
+                name = path.name.partition(".")[0]
+                letter = spectral_type(str(told["CLASS"]), str(told["SUBCLASS"]), path)
+                group = str(told["DESIG"]).removeprefix("LAMOST ") or name
+                rows.append({"id": name, "group": group, "type": letter, "_file": path})
         held = deal_folds(((r["group"], str(r["type"])) for r in rows), len(self.splits))
         return [{**row, "_fold": f"fold-{held[row['group']]}"} for row in rows]
 

@@ -60,16 +60,17 @@ class CremaD(Task):
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
         splits = actor_splits()
         for name in self._names():
-            path = self.folder / "AudioWAV" / f"{name}.wav"
-            actor, _, code, *_ = [*name.split("_"), "", ""]
-            if actor not in splits:
-                raise DatasetError(
-                    f"{path}: {actor!r} is not one of the actors 1001 to 1091: "
-                    "remove the file or get it again, unchanged"
-                )
-            if splits[actor] == split:
-                emotion = self.label("emotion", EMOTIONS.get(code, code), path)
-                yield {"id": name, "group": actor, "emotion": emotion, "_file": path}
+            with self.collecting():
+                path = self.folder / "AudioWAV" / f"{name}.wav"
+                actor, _, code, *_ = [*name.split("_"), "", ""]
+                if actor not in splits:
+                    raise DatasetError(
+                        f"{path}: {actor!r} is not one of the actors 1001 to 1091: "
+                        "remove the file or get it again, unchanged"
+                    )
+                if splits[actor] == split:
+                    emotion = self.label("emotion", EMOTIONS.get(code, code), path)
+                    yield {"id": name, "group": actor, "emotion": emotion, "_file": path}
 
     def _names(self) -> list[str]:
         index = self.folder / "SentenceFilenames.csv"

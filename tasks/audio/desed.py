@@ -78,16 +78,19 @@ class Desed(Task):
         index = next(matches(self.folder, _somewhere(f"metadata/{INDEX[split]}.tsv")))
         events: dict[str, list[tuple[float, float, int]]] = {}
         for row in read_csv(index, COLUMNS, delimiter="\t"):
-            of_recording = events.setdefault(row["filename"], [])
-            if not row["event_label"].strip():
-                continue
-            onset, offset = (number(row[name], index, name) for name in ("onset", "offset"))
-            if not 0 <= onset < offset:
-                raise DatasetError(
-                    f"{index}: an event of {row['filename']} lasts from {onset} to {offset} s: "
-                    "get the file again, unchanged"
+            with self.collecting():
+                of_recording = events.setdefault(row["filename"], [])
+                if not row["event_label"].strip():
+                    continue
+                onset, offset = (number(row[name], index, name) for name in ("onset", "offset"))
+                if not 0 <= onset < offset:
+                    raise DatasetError(
+                        f"{index}: an event of {row['filename']} lasts from {onset} to {offset} s: "
+                        "get the file again, unchanged"
+                    )
+                of_recording.append(
+                    (onset, offset, self.label("events", row["event_label"], index))
                 )
-            of_recording.append((onset, offset, self.label("events", row["event_label"], index)))
         return index, events
 
     def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -54,26 +54,27 @@ class EmoMusic(Task):
         clips = next((c for c in CLIPS if (self.folder / c).is_dir()), CLIPS[0])
         path = folder / "static_annotations.csv"
         for row in read_csv(path, ["song_id", "mean_arousal", "mean_valence"]):
-            song = int(number(row["song_id"], path, "song_id"))
-            if song not in songs:
-                raise DatasetError(f"{info} has no song {song}: get the file again, unchanged")
-            official = songs[song][SET].strip()
-            if official not in SPLITS:
-                raise DatasetError(
-                    f"{info}: {official!r} in column {SET!r} is not one of {', '.join(SPLITS)}: "
-                    "get the file again, unchanged"
-                )
-            if SPLITS[official] != split:
-                continue
-            artist = " ".join(songs[song]["Artist"].lower().split())
-            yield {
-                "id": str(song),
-                # the publisher's test songs are apart from the training songs, not their artists
-                "group": f"artist {artist}" if split == "train" else f"song {song}",
-                "arousal": number(row["mean_arousal"], path, "mean_arousal"),
-                "valence": number(row["mean_valence"], path, "mean_valence"),
-                "_file": in_any_type(self.folder / clips / f"{song}.mp3"),
-            }
+            with self.collecting():
+                song = int(number(row["song_id"], path, "song_id"))
+                if song not in songs:
+                    raise DatasetError(f"{info} has no song {song}: get the file again, unchanged")
+                official = songs[song][SET].strip()
+                if official not in SPLITS:
+                    raise DatasetError(
+                        f"{info}: {official!r} in column {SET!r} is not one of "
+                        f"{', '.join(SPLITS)}: get the file again, unchanged"
+                    )
+                if SPLITS[official] != split:
+                    continue
+                artist = " ".join(songs[song]["Artist"].lower().split())
+                yield {
+                    "id": str(song),
+                    # the publisher keeps songs apart, not artists
+                    "group": f"artist {artist}" if split == "train" else f"song {song}",
+                    "arousal": number(row["mean_arousal"], path, "mean_arousal"),
+                    "valence": number(row["mean_valence"], path, "mean_valence"),
+                    "_file": in_any_type(self.folder / clips / f"{song}.mp3"),
+                }
 
     def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"input": audio(row["_file"])}

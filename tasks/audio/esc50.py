@@ -17,6 +17,7 @@ from benchmark.task import Task, folds
 from tasks.audio.file_types import in_any_type
 from tasks.audio.sound_files import audio
 
+RATE = 44_100
 COLUMNS = ["filename", "fold", "category", "esc10", "src_file"]
 
 
@@ -43,19 +44,22 @@ class Esc50(Task):
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
         index = self.path("meta", "esc50.csv")
         for row in read_csv(index, COLUMNS):
-            where = f"{index}, {row['filename']}"
-            if f"fold-{row['fold']}" not in self.splits:
-                raise DatasetError(f"{where}: there is no fold {row['fold']!r}: get the file again")
-            if f"fold-{row['fold']}" != split:
-                continue
-            subset = row["esc10"].strip().lower() == "true"
-            yield {
-                "id": row["filename"].rpartition(".")[0],
-                "group": row["src_file"],
-                "class": self.label("class", row["category"], where),
-                "esc10": self.label("esc10", row["category"], where) if subset else None,
-                "_file": self.folder / "audio" / row["filename"],
-            }
+            with self.collecting():
+                where = f"{index}, {row['filename']}"
+                if f"fold-{row['fold']}" not in self.splits:
+                    raise DatasetError(
+                        f"{where}: there is no fold {row['fold']!r}: get the file again"
+                    )
+                if f"fold-{row['fold']}" != split:
+                    continue
+                subset = row["esc10"].strip().lower() == "true"
+                yield {
+                    "id": row["filename"].rpartition(".")[0],
+                    "group": row["src_file"],
+                    "class": self.label("class", row["category"], where),
+                    "esc10": self.label("esc10", row["category"], where) if subset else None,
+                    "_file": self.folder / "audio" / row["filename"],
+                }
 
     def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {"input": audio(in_any_type(row["_file"]))}
+        return {"input": audio(in_any_type(row["_file"]), RATE)}

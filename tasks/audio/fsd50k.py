@@ -49,24 +49,25 @@ class Fsd50k(Task):
         index = self.path("FSD50K.ground_truth", f"{part}.csv")
         extra = ["split"] if part == "dev" else []
         for row in read_csv(index, ["fname", "labels", *extra]):
-            where = f"{index}, {row['fname']}"
-            if part == "dev":
-                if row["split"] not in NAMES.values():
-                    raise DatasetError(
-                        f"{where}: the split {row['split']!r} is neither train nor val: "
-                        "get the file again, unchanged"
-                    )
-                if row["split"] != NAMES[split]:
-                    continue
-            classes = np.zeros(len(self.classes("classes")), np.int64)
-            for name in row["labels"].split(","):
-                classes[self.label("classes", name.strip(), where)] = 1
-            yield {
-                "id": row["fname"],
-                "group": row["fname"],
-                "classes": classes,
-                "_file": self.folder / f"FSD50K.{part}_audio" / f"{row['fname']}.wav",
-            }
+            with self.collecting():
+                where = f"{index}, {row['fname']}"
+                if part == "dev":
+                    if row["split"] not in NAMES.values():
+                        raise DatasetError(
+                            f"{where}: the split {row['split']!r} is neither train nor val: "
+                            "get the file again, unchanged"
+                        )
+                    if row["split"] != NAMES[split]:
+                        continue
+                classes = np.zeros(len(self.classes("classes")), np.int64)
+                for name in row["labels"].split(","):
+                    classes[self.label("classes", name.strip(), where)] = 1
+                yield {
+                    "id": row["fname"],
+                    "group": row["fname"],
+                    "classes": classes,
+                    "_file": self.folder / f"FSD50K.{part}_audio" / f"{row['fname']}.wav",
+                }
 
     def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"input": audio(in_any_type(row["_file"]), RATE)}

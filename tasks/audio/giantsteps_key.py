@@ -54,10 +54,11 @@ class GiantStepsKey(Task):
 
     def _test(self) -> Iterator[Mapping[str, Any]]:
         for path in matches(self.folder, f"{TEST}/annotations/key/*.key"):
-            with reading(path):
-                key = path.read_text(encoding="utf-8-sig")
-            track = path.name.partition(".")[0]
-            yield self._row(track, f"track {track}", key, path, path.parents[2])
+            with self.collecting():
+                with reading(path):
+                    key = path.read_text(encoding="utf-8-sig")
+                track = path.name.partition(".")[0]
+                yield self._row(track, f"track {track}", key, path, path.parents[2])
 
     def _train(self) -> Iterator[Mapping[str, Any]]:
         path = next(matches(self.folder, f"{TRAIN}/annotations/annotations.txt"))
@@ -68,13 +69,14 @@ class GiantStepsKey(Task):
         }
         circle = circles(list(artists.values()))
         for row in read_csv(path, ["ID", "MANUAL KEY", "C"], delimiter="\t"):
-            track = row["ID"].strip()
-            if row["C"].strip() != "2" or "/" in row["MANUAL KEY"]:
-                continue
-            if track not in artists:
-                raise DatasetError(f"{metadata} has no track {track}: get the file again")
-            group = f"artist {circle[artists[track][0]]}"
-            yield self._row(track, group, row["MANUAL KEY"], path, path.parents[1])
+            with self.collecting():
+                track = row["ID"].strip()
+                if row["C"].strip() != "2" or "/" in row["MANUAL KEY"]:
+                    continue
+                if track not in artists:
+                    raise DatasetError(f"{metadata} has no track {track}: get the file again")
+                group = f"artist {circle[artists[track][0]]}"
+                yield self._row(track, group, row["MANUAL KEY"], path, path.parents[1])
 
     def _row(
         self, track: str, group: str, text: str, where: Path, repository: Path

@@ -43,13 +43,14 @@ class GtzanRhythm(Task):
         jams = {path.name: path for path in matches(self.folder, JAMS)}
         text = {path.name: path for path in matches(self.folder, TEXT)}
         for _, name, path in listed(self.folder, split):
-            file = f"{name}.wav.jams"
-            beats = jams.get(file) or text.get(f"gtzan_{name.replace('.', '_')}.beats")
-            if beats is None:
-                folder = next(iter((jams or text).values())).parent
-                missing = file if jams else f"gtzan_{name.replace('.', '_')}.beats"
-                raise DatasetError(f"{folder / missing} is missing: get the annotations again")
-            yield {"id": name, "group": name, "_file": path, "_beats": beats}
+            with self.collecting():
+                file = f"{name}.wav.jams"
+                beats = jams.get(file) or text.get(f"gtzan_{name.replace('.', '_')}.beats")
+                if beats is None:
+                    folder = next(iter((jams or text).values())).parent
+                    missing = file if jams else f"gtzan_{name.replace('.', '_')}.beats"
+                    raise DatasetError(f"{folder / missing} is missing: get the annotations again")
+                yield {"id": name, "group": name, "_file": path, "_beats": beats}
 
     def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         sound = audio(row["_file"], RATE)

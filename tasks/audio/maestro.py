@@ -56,19 +56,20 @@ class Maestro(Task):
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
         index = max(self.folder.glob("maestro-v*.csv"))
         for row in read_csv(index, COLUMNS):
-            if row["split"] not in self.splits:
-                raise DatasetError(
-                    f"{index}: {row['split']!r} in column 'split' is not one of "
-                    f"{', '.join(self.splits)}: get the file again, unchanged"
-                )
-            if row["split"] == split:
-                yield {
-                    "id": row["audio_filename"].rpartition(".")[0],
-                    "group": f"{row['canonical_composer']}: {row['canonical_title']}",
-                    "_midi": self.folder / row["midi_filename"],
-                    "_file": in_any_type(self.folder / row["audio_filename"]),
-                    "_seconds": number(row["duration"], index, "duration"),
-                }
+            with self.collecting():
+                if row["split"] not in self.splits:
+                    raise DatasetError(
+                        f"{index}: {row['split']!r} in column 'split' is not one of "
+                        f"{', '.join(self.splits)}: get the file again, unchanged"
+                    )
+                if row["split"] == split:
+                    yield {
+                        "id": row["audio_filename"].rpartition(".")[0],
+                        "group": f"{row['canonical_composer']}: {row['canonical_title']}",
+                        "_midi": self.folder / row["midi_filename"],
+                        "_file": in_any_type(self.folder / row["audio_filename"]),
+                        "_seconds": number(row["duration"], index, "duration"),
+                    }
 
     def expand(self, row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         played = notes(row["_midi"])

@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.distribution import Distribution
+from benchmark.distribution import Distribution, Download
 from benchmark.errors import DatasetError
 from benchmark.files import read_csv
 from benchmark.task import Task
 from tasks.audio.file_types import in_any_type
 from tasks.audio.sound_files import audio
 
+SITE = "https://mirg.city.ac.uk/datasets/magnatagatune"
 FOLDERS = {"train": "0123456789ab", "validation": "c", "test": "def"}
 # Empty files in the published archive, all of the training folders.
 EMPTY = {
@@ -37,10 +38,9 @@ class MagnaTagATune(Task):
     distribution = Distribution(
         folders=("magnatagatune", "MTT", "mtat"),
         layout=("annotations_final.csv", "mp3/[0-9a-f]/*.*|[0-9a-f]/*.*"),
-        apply=(
-            "download annotations_final.csv and mp3.zip.001 to mp3.zip.003 from "
-            "https://mirg.city.ac.uk/codeapps/the-magnatagatune-dataset, join the three "
-            "(cat mp3.zip.00* > mp3.zip) and unpack them into magnatagatune/mp3/"
+        downloads=(
+            Download(f"{SITE}/annotations_final.csv"),
+            *(Download(f"{SITE}/mp3.zip.00{i}", into="mp3", joins="mp3.zip") for i in (1, 2, 3)),
         ),
     )
 
@@ -49,26 +49,27 @@ class MagnaTagATune(Task):
         tags = self.classes("tags")
         clips = self.folder / "mp3" if (self.folder / "mp3").is_dir() else self.folder
         for row in read_csv(index, ["clip_id", "mp3_path", *tags], delimiter="\t"):
-            name = row["mp3_path"]
-            if not re.fullmatch(r"[0-9a-f]/[^/]+-\d+-\d+\.mp3", name):
-                raise DatasetError(
-                    f"{index}: {name!r} in column 'mp3_path' is not like "
-                    "0/artist-album-01-song-0-29.mp3: get the file again, unchanged"
-                )
-            if name[0] not in FOLDERS[split] or name in EMPTY:
-                continue
-            values = [row[tag] for tag in tags]
-            if not set(values) <= {"0", "1"}:
-                raise DatasetError(
-                    f"{index}: a tag of clip {row['clip_id']} is neither 0 nor 1: "
-                    "get the file again, unchanged"
-                )
-            yield {
-                "id": row["clip_id"],
-                "group": name[2:].rsplit("-", 2)[0],  # without start and end: the song
-                "tags": np.array(values, dtype=np.int64),
-                "_file": in_any_type(clips / name),
-            }
+            with self.collecting():
+                name = row["mp3_path"]
+                if not re.fullmatch(r"[0-9a-f]/[^/]+-\d+-\d+\.mp3", name):
+                    raise DatasetError(
+                        f"{index}: {name!r} in column 'mp3_path' is not like "
+                        "0/artist-album-01-song-0-29.mp3: get the file again, unchanged"
+                    )
+                if name[0] not in FOLDERS[split] or name in EMPTY:
+                    continue
+                values = [row[tag] for tag in tags]
+                if not set(values) <= {"0", "1"}:
+                    raise DatasetError(
+                        f"{index}: a tag of clip {row['clip_id']} is neither 0 nor 1: "
+                        "get the file again, unchanged"
+                    )
+                yield {
+                    "id": row["clip_id"],
+                    "group": name[2:].rsplit("-", 2)[0],  # without start and end: the song
+                    "tags": np.array(values, dtype=np.int64),
+                    "_file": in_any_type(clips / name),
+                }
 
     def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"input": audio(row["_file"])}

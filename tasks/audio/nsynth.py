@@ -51,19 +51,21 @@ class NSynth(Task):
         with reading(path):
             notes = dict(json.loads(path.read_text(encoding="utf-8-sig")))
         for name, note in notes.items():
-            lacking = [field for field in FIELDS if field not in note]
-            if lacking:
-                raise DatasetError(
-                    f"{path}: {name!r} has no {', '.join(lacking)}: get the file again, unchanged"
-                )
-            pitch = note["pitch"] if note["pitch"] in PIANO else None
-            yield {
-                "id": name,
-                "group": note["instrument_str"],
-                "family": self.label("family", note["instrument_family_str"], path),
-                "pitch": pitch if pitch is None else self.label("pitch", f"midi{pitch}", path),
-                "_file": in_any_type(path.parent / "audio" / f"{name}.wav"),
-            }
+            with self.collecting():
+                lacking = [field for field in FIELDS if field not in note]
+                if lacking:
+                    raise DatasetError(
+                        f"{path}: {name!r} has no {', '.join(lacking)}: get the file again, "
+                        "unchanged"
+                    )
+                pitch = note["pitch"] if note["pitch"] in PIANO else None
+                yield {
+                    "id": name,
+                    "group": note["instrument_str"],
+                    "family": self.label("family", note["instrument_family_str"], path),
+                    "pitch": pitch if pitch is None else self.label("pitch", f"midi{pitch}", path),
+                    "_file": in_any_type(path.parent / "audio" / f"{name}.wav"),
+                }
 
     def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"input": audio(row["_file"], RATE)}

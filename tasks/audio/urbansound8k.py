@@ -39,17 +39,20 @@ class UrbanSound8K(Task):
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
         index = self.path("metadata", "UrbanSound8K.csv")
         for row in read_csv(index, ["slice_file_name", "fsID", "fold", "class"]):
-            where = f"{index}, {row['slice_file_name']}"
-            if f"fold-{row['fold']}" not in self.splits:
-                raise DatasetError(f"{where}: there is no fold {row['fold']!r}: get the file again")
-            if f"fold-{row['fold']}" != split:
-                continue
-            yield {
-                "id": row["slice_file_name"].rpartition(".")[0],
-                "group": row["fsID"],
-                "class": self.label("class", row["class"], where),
-                "_file": self.folder / "audio" / f"fold{row['fold']}" / row["slice_file_name"],
-            }
+            with self.collecting():
+                where = f"{index}, {row['slice_file_name']}"
+                if f"fold-{row['fold']}" not in self.splits:
+                    raise DatasetError(
+                        f"{where}: there is no fold {row['fold']!r}: get the file again"
+                    )
+                if f"fold-{row['fold']}" != split:
+                    continue
+                yield {
+                    "id": row["slice_file_name"].rpartition(".")[0],
+                    "group": row["fsID"],
+                    "class": self.label("class", row["class"], where),
+                    "_file": self.folder / "audio" / f"fold{row['fold']}" / row["slice_file_name"],
+                }
 
     def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"input": audio(in_any_type(row["_file"]))}

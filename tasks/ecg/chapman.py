@@ -105,15 +105,16 @@ class ChapmanMerl(Chapman):
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
         folder, table, classes = self.folder, self.path(self.lists[split]), self.card.target.classes
         for row in read_csv(table, ["ecg_path", *classes]):
-            _, found, below = row["ecg_path"].partition("WFDBRecords/")
-            if not found:
-                raise DatasetError(
-                    f"{table}: {row['ecg_path']!r} is not below WFDBRecords/: {AGAIN}"
-                )
-            name = PurePosixPath(below).stem
-            if name in DAMAGED:
-                continue
-            present = [number(row[label], table, label) for label in classes]
-            record = folder / "WFDBRecords" / PurePosixPath(below).with_suffix("")
-            labels = np.array(present, np.int64)
-            yield {"id": name, "group": name, "conditions": labels, "_record": record}
+            with self.collecting():
+                _, found, below = row["ecg_path"].partition("WFDBRecords/")
+                if not found:
+                    raise DatasetError(
+                        f"{table}: {row['ecg_path']!r} is not below WFDBRecords/: {AGAIN}"
+                    )
+                name = PurePosixPath(below).stem
+                if name in DAMAGED:
+                    continue
+                present = [number(row[label], table, label) for label in classes]
+                record = folder / "WFDBRecords" / PurePosixPath(below).with_suffix("")
+                labels = np.array(present, np.int64)
+                yield {"id": name, "group": name, "conditions": labels, "_record": record}

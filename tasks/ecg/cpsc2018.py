@@ -82,8 +82,9 @@ class Cpsc2018Merl(Cpsc2018):
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
         table = self.path(self.lists[split])
         for row in read_csv(table, ["filename"]):
-            if row["filename"] not in self._listing:
-                raise DatasetError(
-                    f"{table}: {self.folder} has no record {row['filename']}: get it again"
-                )
-            yield self._row(row["filename"])
+            with self.collecting():
+                if row["filename"] not in self._listing:
+                    raise DatasetError(
+                        f"{table}: {self.folder} has no record {row['filename']}: get it again"
+                    )
+                yield self._row(row["filename"])

@@ -76,9 +76,10 @@ class Ludb(Task):
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
         folder, index = self.folder, self.path("ludb.csv")
         for row in read_csv(index, ["ID"]):
-            record = int(number(row["ID"], index, "ID"))
-            if self.splits[(record - 1) % len(self.splits)] == split:
-                yield {"id": record, "group": record, "_record": folder / "data" / str(record)}
+            with self.collecting():
+                record = int(number(row["ID"], index, "ID"))
+                if self.splits[(record - 1) % len(self.splits)] == split:
+                    yield {"id": record, "group": record, "_record": folder / "data" / str(record)}
 
     def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         record: Path = row["_record"]

@@ -87,20 +87,21 @@ class PtbXl(Task):
         known = statements(self.path("scp_statements.csv"))
         columns = ["ecg_id", "patient_id", "scp_codes", "strat_fold", self.column]
         for row in read_csv(index, columns):
-            where = f"{index}: ecg_id {row['ecg_id']}"
-            fold = SPLITS.get(int(number(row["strat_fold"], index, "strat_fold")))
-            if fold is None:
-                raise DatasetError(
-                    f"{where}: strat_fold {row['strat_fold']} is not 1 to 10: {AGAIN}"
-                )
-            if fold == split:
-                stated = codes(row["scp_codes"], where)
-                yield {
-                    "id": row["ecg_id"],
-                    "group": int(number(row["patient_id"], index, "patient_id")),
-                    **{kind: self._present(kind, stated, known[kind], where) for kind in KINDS},
-                    "_record": folder / row[self.column],
-                }
+            with self.collecting():
+                where = f"{index}: ecg_id {row['ecg_id']}"
+                fold = SPLITS.get(int(number(row["strat_fold"], index, "strat_fold")))
+                if fold is None:
+                    raise DatasetError(
+                        f"{where}: strat_fold {row['strat_fold']} is not 1 to 10: {AGAIN}"
+                    )
+                if fold == split:
+                    stated = codes(row["scp_codes"], where)
+                    yield {
+                        "id": row["ecg_id"],
+                        "group": int(number(row["patient_id"], index, "patient_id")),
+                        **{kind: self._present(kind, stated, known[kind], where) for kind in KINDS},
+                        "_record": folder / row[self.column],
+                    }
 
     def _present(
         self, kind: str, stated: list[str], known: Mapping[str, str], where: str

@@ -53,23 +53,18 @@ def read_signal(
         DatasetError: missing, truncated or altered file, another rate, no such lead, no such unit,
             invalid samples.
     """
-    import wfdb
-
     header = beside(record, ".hea")
-    with reading(header, remedy):
-        head = wfdb.rdheader(str(record))
-        data = header.with_name(head.file_name[0])
-    if head.fs != rate:
-        raise DatasetError(f"{header}: {head.fs:g} Hz instead of {rate:g} Hz: {AGAIN}")
-    with reading(data, remedy):
-        read = wfdb.rdrecord(str(record), physical=False)
-        samples = np.asarray(read.d_signal)
-    if not len(samples) or len(samples) != (head.sig_len or len(samples)):
+    read = _digital(record, header, remedy)
+    data = header.with_name(read.file_name[0])
+    if read.fs != rate:
+        raise DatasetError(f"{header}: {read.fs:g} Hz instead of {rate:g} Hz: {AGAIN}")
+    samples = np.asarray(read.d_signal)
+    if not len(samples) or len(samples) != (read.sig_len or len(samples)):
         raise DatasetError(
-            f"{data} has {len(samples)} samples, its header says {head.sig_len}: {AGAIN}"
+            f"{data} has {len(samples)} samples, its header says {read.sig_len}: {AGAIN}"
         )
     columns: dict[str, int] = {}
-    for index, name in enumerate(head.sig_name):
+    for index, name in enumerate(read.sig_name):
         columns.setdefault(lead_name(name or f"signal {index + 1}"), index)
     wanted = list(columns) if leads is None else [lead_name(name) for name in leads]
     lacking = [name for name in wanted if name not in columns]
@@ -88,6 +83,24 @@ def read_signal(
         )
     signal = np.nan_to_num(signal, nan=0.0) if gaps else signal
     return {"signal": signal, "sample_rate": float(rate), "leads": wanted}
+
+
+def _digital(record: Path, header: Path, remedy: str) -> Any:
+    """A record with its stored samples. Its header is parsed once, which takes as long as reading
+    them; it is looked at again only to tell whether it or the signal file is damaged."""
+    import wfdb
+
+    try:
+        return wfdb.rdrecord(str(record), physical=False)
+    except MemoryError:
+        raise
+    except Exception as error:
+        with reading(header, remedy):
+            head = wfdb.rdheader(str(record))
+            data = header.with_name(head.file_name[0])
+        with reading(data, remedy):
+            raise error
+    raise AssertionError("reading() always raises")
 
 
 def _check_sums(data: Path, samples: NDArray[Any], stated: Sequence[int | None]) -> None:

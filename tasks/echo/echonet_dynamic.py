@@ -42,18 +42,19 @@ class EchoNetDynamic(Task):
         """Name, file and ejection fraction of every listed video of a split."""
         path, folder = self.path("FileList.csv"), self.folder / "Videos"
         for row in read_csv(path, ["FileName", "EF", "Split"]):
-            name = stem(row["FileName"])
-            official = row["Split"].strip().upper()
-            if official not in SPLIT_NAMES:
-                raise DatasetError(
-                    f"{path}: the split {row['Split']!r} of {name} is not one of "
-                    f"{', '.join(SPLIT_NAMES)}: get the file again, unchanged"
-                )
-            if SPLIT_NAMES[official] == split:
-                file = folder / f"{name}.avi"
-                if not file.is_file():
-                    self.path("Videos", file.name)  # tells how to get it
-                yield name, file, number(row["EF"], path, "EF")
+            with self.collecting():
+                name = stem(row["FileName"])
+                official = row["Split"].strip().upper()
+                if official not in SPLIT_NAMES:
+                    raise DatasetError(
+                        f"{path}: the split {row['Split']!r} of {name} is not one of "
+                        f"{', '.join(SPLIT_NAMES)}: get the file again, unchanged"
+                    )
+                if SPLIT_NAMES[official] == split:
+                    file = folder / f"{name}.avi"
+                    if not file.is_file():
+                        self.path("Videos", file.name)  # tells how to get it
+                    yield name, file, number(row["EF"], path, "EF")
 
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
         for name, file, fraction in self.videos(split):

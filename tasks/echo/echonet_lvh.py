@@ -49,35 +49,39 @@ class EchoNetLVH(Task):
         path = self.path(INDEX)
         videos: dict[str, tuple[str, dict[str, list[float]]]] = {}
         for row in read_csv(path, ["HashedFileName", "Calc", "CalcValue", "split"]):
-            name, split = stem(row["HashedFileName"]), row["split"].strip().lower()
-            if split not in SPLIT_NAMES:
-                raise DatasetError(
-                    f"{path}: the split {row['split']!r} of {name} is not one of "
-                    f"{', '.join(SPLIT_NAMES)}: get the file again, unchanged"
-                )
-            known, values = videos.setdefault(name, (SPLIT_NAMES[split], {}))
-            if known != SPLIT_NAMES[split]:
-                raise DatasetError(f"{path}: {name} is in two splits: get the file again")
-            column = CALIPERS.get(row["Calc"].strip().upper())
-            if column is not None:
-                values.setdefault(column, []).append(number(row["CalcValue"], path, "CalcValue"))
+            with self.collecting():
+                name, split = stem(row["HashedFileName"]), row["split"].strip().lower()
+                if split not in SPLIT_NAMES:
+                    raise DatasetError(
+                        f"{path}: the split {row['split']!r} of {name} is not one of "
+                        f"{', '.join(SPLIT_NAMES)}: get the file again, unchanged"
+                    )
+                known, values = videos.setdefault(name, (SPLIT_NAMES[split], {}))
+                if known != SPLIT_NAMES[split]:
+                    raise DatasetError(f"{path}: {name} is in two splits: get the file again")
+                column = CALIPERS.get(row["Calc"].strip().upper())
+                if column is not None:
+                    values.setdefault(column, []).append(
+                        number(row["CalcValue"], path, "CalcValue")
+                    )
         return videos
 
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
         files: dict[str, Path] = {path.stem: path for path in matches(self.folder, "Batch*/*.avi")}
         for name, (where, values) in self._measured.items():
-            if where != split or not values:
-                continue
-            if name not in files:
-                raise DatasetError(
-                    f"{self.folder}: {name}.avi, which {INDEX} lists, is in no Batch folder; "
-                    f"{self._how_to_get()}"
-                )
-            means = {
-                column: fmean(values[column]) if column in values else None
-                for column in CALIPERS.values()
-            }
-            yield {"id": name, "group": name, **means, "_file": files[name]}
+            with self.collecting():
+                if where != split or not values:
+                    continue
+                if name not in files:
+                    raise DatasetError(
+                        f"{self.folder}: {name}.avi, which {INDEX} lists, is in no Batch folder; "
+                        f"{self._how_to_get()}"
+                    )
+                means = {
+                    column: fmean(values[column]) if column in values else None
+                    for column in CALIPERS.values()
+                }
+                yield {"id": name, "group": name, **means, "_file": files[name]}
 
     def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"input": grey_clip(row["_file"])}

@@ -58,18 +58,19 @@ class EchoNetPediatric(Task):
         path = self.part(view, "FileList.csv")
         folder = path.parent / "Videos"
         for row in read_csv(path, ["FileName", "EF", "Split"]):
-            fold = number(row["Split"], path, "Split")
-            if fold not in range(FOLDS):
-                raise DatasetError(
-                    f"{path}: the fold {row['Split']} is not one of 0 to {FOLDS - 1}: get the file "
-                    "again, unchanged"
-                )
-            if f"fold-{int(fold) + 1}" == split:
-                name = stem(row["FileName"])
-                file = folder / f"{name}.avi"
-                if not file.is_file():
-                    self.part(view, "Videos", file.name)  # tells how to get it
-                yield name, file, number(row["EF"], path, "EF")
+            with self.collecting():
+                fold = number(row["Split"], path, "Split")
+                if fold not in range(FOLDS):
+                    raise DatasetError(
+                        f"{path}: the fold {row['Split']} is not one of 0 to {FOLDS - 1}: get the "
+                        "file again, unchanged"
+                    )
+                if f"fold-{int(fold) + 1}" == split:
+                    name = stem(row["FileName"])
+                    file = folder / f"{name}.avi"
+                    if not file.is_file():
+                        self.part(view, "Videos", file.name)  # tells how to get it
+                    yield name, file, number(row["EF"], path, "EF")
 
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
         for view in VIEWS:

@@ -51,19 +51,20 @@ class HmcQuA4C(Task):
         files = {path.stem.strip(): path for path in matches(folder, f"**/{self.view}/*.avi")}
         clips = []
         for row in _table(index):
-            name = row["ECHO"].strip()
-            patient = re.match(r"ES\d+", name)
-            if patient is None:
-                raise DatasetError(f"{index}: {name!r} does not begin with ES and digits")
-            if name not in files:
-                raise DatasetError(
-                    f"{folder}: {name}.avi, which {index.name} lists, is missing; "
-                    f"{self._how_to_get()}"
-                )
-            clips.append(
-                {"id": name, "group": patient[0], "infarction": _infarction(row, index),
-                 "_file": files[name]}
-            )  # fmt: skip
+            with self.collecting():
+                name = row["ECHO"].strip()
+                patient = re.match(r"ES\d+", name)
+                if patient is None:
+                    raise DatasetError(f"{index}: {name!r} does not begin with ES and digits")
+                if name not in files:
+                    raise DatasetError(
+                        f"{folder}: {name}.avi, which {index.name} lists, is missing; "
+                        f"{self._how_to_get()}"
+                    )
+                clips.append(
+                    {"id": name, "group": patient[0], "infarction": _infarction(row, index),
+                     "_file": files[name]}
+                )  # fmt: skip
         return _dealt(clips)
 
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:

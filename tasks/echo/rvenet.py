@@ -41,21 +41,26 @@ class RVENet(Task):
         path, folder = self.path(INDEX), self.folder
         files: dict[str, Path] = {file.stem: file for file in matches(folder, "**/*.dcm")}
         for row in read_csv(path, ["FileName", "RVEF", "Split"]):
-            name, official = row["FileName"].strip().removesuffix(".dcm"), row["Split"].strip()
-            if official.lower() not in SPLIT_NAMES:
-                raise DatasetError(
-                    f"{path}: the split {official!r} of {name} is not one of "
-                    f"{', '.join(SPLIT_NAMES)}: get the file again, unchanged"
-                )
-            if SPLIT_NAMES[official.lower()] != split or row["RVEF"].strip().lower() in ("", "nan"):
-                continue
-            if name not in files:
-                raise DatasetError(
-                    f"{folder / name}.dcm, which {INDEX} lists, is missing; {self._how_to_get()}"
-                )
-            patient = "_".join(name.split("_")[:2])
-            fraction = number(row["RVEF"], path, "RVEF")
-            yield {"id": name, "group": patient, "rvef": fraction, "_file": files[name]}
+            with self.collecting():
+                name, official = row["FileName"].strip().removesuffix(".dcm"), row["Split"].strip()
+                if official.lower() not in SPLIT_NAMES:
+                    raise DatasetError(
+                        f"{path}: the split {official!r} of {name} is not one of "
+                        f"{', '.join(SPLIT_NAMES)}: get the file again, unchanged"
+                    )
+                if SPLIT_NAMES[official.lower()] != split or row["RVEF"].strip().lower() in (
+                    "",
+                    "nan",
+                ):
+                    continue
+                if name not in files:
+                    raise DatasetError(
+                        f"{folder / name}.dcm, which {INDEX} lists, is missing; "
+                        f"{self._how_to_get()}"
+                    )
+                patient = "_".join(name.split("_")[:2])
+                fraction = number(row["RVEF"], path, "RVEF")
+                yield {"id": name, "group": patient, "rvef": fraction, "_file": files[name]}
 
     def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"input": grey_clip(row["_file"])}

@@ -61,26 +61,27 @@ class TMED2View(Task):
         images = {path.name: path for path in matches(folder, "**/labeled/*.png")}
         columns = ["query_key", "view_label", "diagnosis_label", self.split_column]
         for row in read_csv(index, columns):
-            name, label = row["query_key"].strip(), row[self.label_column].strip()
-            named = re.fullmatch(r"(\d+)s(\d+)_\d+\.png", name)
-            if named is None:
-                raise DatasetError(
-                    f"{index}: {name!r} is not patient, s, study, _, number: get the file again"
-                )
-            if SPLIT_NAMES.get(row[self.split_column].strip().lower()) != split:
-                continue  # other rows belong to the other classifier only
-            if label == "Not_Provided":
-                continue
-            if name not in images:
-                raise DatasetError(
-                    f"{folder}: {name} of {index.name} is missing; {self._how_to_get()}"
-                )
-            yield {
-                "id": Path(name).stem,
-                "group": named[1],
-                **self.labels(label, f"{named[1]}s{named[2]}", index),
-                "_file": images[name],
-            }
+            with self.collecting():
+                name, label = row["query_key"].strip(), row[self.label_column].strip()
+                named = re.fullmatch(r"(\d+)s(\d+)_\d+\.png", name)
+                if named is None:
+                    raise DatasetError(
+                        f"{index}: {name!r} is not patient, s, study, _, number: get the file again"
+                    )
+                if SPLIT_NAMES.get(row[self.split_column].strip().lower()) != split:
+                    continue  # other rows belong to the other classifier only
+                if label == "Not_Provided":
+                    continue
+                if name not in images:
+                    raise DatasetError(
+                        f"{folder}: {name} of {index.name} is missing; {self._how_to_get()}"
+                    )
+                yield {
+                    "id": Path(name).stem,
+                    "group": named[1],
+                    **self.labels(label, f"{named[1]}s{named[2]}", index),
+                    "_file": images[name],
+                }
 
     def labels(self, name: str, study: str, where: Path) -> dict[str, Any]:
         """The label columns of one image."""

@@ -35,13 +35,15 @@ class UsgraSeg(Task):
         folder = self.folder / "test" if split == "test" else self.folder
         images, masks = _pictures(folder / "images"), _pictures(folder / "masks")
         for alone in sorted(images.keys() ^ masks.keys()):
-            have, lack = ("masks", "images") if alone in masks else ("images", "masks")
-            raise DatasetError(
-                f"{folder / lack / alone} is missing, {have}/{alone} is there: get the set again"
-            )
-        for name, path in sorted(images.items()):
+            with self.collecting():
+                have, lack = ("masks", "images") if alone in masks else ("images", "masks")
+                raise DatasetError(
+                    f"{folder / lack / alone} is missing, {have}/{alone} is there: get the set "
+                    "again"
+                )
+        for name in sorted(images.keys() & masks.keys()):
             title = Path(name).stem
-            yield {"id": title, "group": title, "_image": path, "_mask": masks[name]}
+            yield {"id": title, "group": title, "_image": images[name], "_mask": masks[name]}
 
     def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         still = grey_still(row["_image"])

@@ -45,16 +45,17 @@ class Bach(Task):
 
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
         for name, path in class_folders(self.folder / "Photos"):
-            label = self.label("tissue", name, path.parent)
-            prefix, held_out = CLASSES[name]
-            number = re.fullmatch(rf"{prefix}0*(\d+)", path.stem, re.IGNORECASE)
-            if number is None:
-                raise DatasetError(
-                    f"{path}: images of {name} are named {prefix}001.tif, ...: {AGAIN}"
-                )
-            tested = any(first <= int(number[1]) <= last for first, last in held_out)
-            if tested == (split == "test"):
-                yield {"id": path.stem, "group": path.stem, "tissue": label, "_file": path}
+            with self.collecting():
+                label = self.label("tissue", name, path.parent)
+                prefix, held_out = CLASSES[name]
+                number = re.fullmatch(rf"{prefix}0*(\d+)", path.stem, re.IGNORECASE)
+                if number is None:
+                    raise DatasetError(
+                        f"{path}: images of {name} are named {prefix}001.tif, ...: {AGAIN}"
+                    )
+                tested = any(first <= int(number[1]) <= last for first, last in held_out)
+                if tested == (split == "test"):
+                    yield {"id": path.stem, "group": path.stem, "tissue": label, "_file": path}
 
     def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"input": placed_image(row["_file"], self.folder)}

@@ -60,26 +60,29 @@ class Bcss(Task):
         images = {path.name: path for path in pictures(folder, [".png"])}
         masks = {path.name: path for path in pictures(self.folder / "masks", [".png"])}
         for alone in sorted(images.keys() ^ masks.keys()):
-            have, lack = ("masks", folder.name) if alone in masks else (folder.name, "masks")
-            raise DatasetError(
-                f"{self.folder / lack / alone} is missing, {have}/{alone} is there: get the set "
-                "again"
-            )
-        for name, path in sorted(images.items()):
-            parts = NAME.match(name)
-            if parts is None:
+            with self.collecting():
+                have, lack = ("masks", folder.name) if alone in masks else (folder.name, "masks")
                 raise DatasetError(
-                    f"{path}: regions are named TCGA-A1-A0SK-DX1_xmin.._ymin.._MPP-0.2500.png: "
-                    f"{AGAIN}"
+                    f"{self.folder / lack / alone} is missing, {have}/{alone} is there: get the "
+                    "set again"
                 )
-            if INSTITUTES.get(parts[2], "train") == split:
-                yield {
-                    "id": path.stem,
-                    "group": parts[1],
-                    "_image": path,
-                    "_mask": masks[name],
-                    "_mpp": float(parts[3]),
-                }
+        for name in sorted(images.keys() & masks.keys()):
+            path = images[name]
+            with self.collecting():
+                parts = NAME.match(name)
+                if parts is None:
+                    raise DatasetError(
+                        f"{path}: regions are named TCGA-A1-A0SK-DX1_xmin.._ymin.._MPP-0.2500.png: "
+                        f"{AGAIN}"
+                    )
+                if INSTITUTES.get(parts[2], "train") == split:
+                    yield {
+                        "id": path.stem,
+                        "group": parts[1],
+                        "_image": path,
+                        "_mask": masks[name],
+                        "_mpp": float(parts[3]),
+                    }
 
     def expand(self, row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         from PIL import Image

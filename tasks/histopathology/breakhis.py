@@ -44,21 +44,24 @@ class BreakHis(Task):
         assert self.distribution is not None
         found = matches(self.folder, self.distribution.layout[0])
         for path in sorted(found, key=lambda path: path.name):
-            parts = NAME.fullmatch(path.stem)
-            if parts is None or parts[1].upper() not in TYPES:
-                raise DatasetError(
-                    f"{path}: photographs are named SOB_<B or M>_<{', '.join(TYPES)}>-<year>-"
-                    f"<patient>-<magnification>-<number>.png: {AGAIN}"
-                )
-            kind, patient = parts[1].upper(), parts[2].upper()
-            if kind not in self.classes("type") or (patient in TEST_PATIENTS) != (split == "test"):
-                continue
-            yield {
-                "id": path.stem,
-                "group": patient,
-                "type": self.label("type", kind, path),
-                "_file": path,
-            }
+            with self.collecting():
+                parts = NAME.fullmatch(path.stem)
+                if parts is None or parts[1].upper() not in TYPES:
+                    raise DatasetError(
+                        f"{path}: photographs are named SOB_<B or M>_<{', '.join(TYPES)}>-<year>-"
+                        f"<patient>-<magnification>-<number>.png: {AGAIN}"
+                    )
+                kind, patient = parts[1].upper(), parts[2].upper()
+                if kind not in self.classes("type") or (patient in TEST_PATIENTS) != (
+                    split == "test"
+                ):
+                    continue
+                yield {
+                    "id": path.stem,
+                    "group": patient,
+                    "type": self.label("type", kind, path),
+                    "_file": path,
+                }
 
     def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"input": {"image": read_image(row["_file"])}}

@@ -8,7 +8,7 @@ https://github.com/Chula-PIC-Lab/Chula-RBC-12-Dataset: fields of 640 x 480 pixel
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +57,12 @@ def read_cells(path: Path) -> list[Cell]:
     return cells
 
 
-def crop(field: NDArray[np.uint8], x: int, y: int) -> NDArray[np.uint8]:
-    """The (CROP, CROP, 3) pixels around a place; beyond the edge the field is mirrored."""
+def crops(field: NDArray[np.uint8], cells: Sequence[Cell]) -> Iterator[NDArray[np.uint8]]:
+    """The (CROP, CROP, 3) pixels around every cell; beyond the edge the field is mirrored."""
     half = CROP // 2
     wide = np.pad(field, ((half, half), (half, half), (0, 0)), mode="symmetric")
-    return np.ascontiguousarray(wide[y : y + CROP, x : x + CROP])
+    for x, y, _ in cells:
+        yield np.ascontiguousarray(wide[y : y + CROP, x : x + CROP])
 
 
 class ChulaRbc12(Task):
@@ -92,34 +93,38 @@ class ChulaRbc12(Task):
             if not path.stem.isdecimal():
                 raise DatasetError(f"{path}: label files are named by numbers: {AGAIN}")
         for path in sorted(labels, key=lambda path: int(path.stem)):
-            block = (int(path.stem) - 1) // BLOCK
-            if self.splits[block % len(self.splits)] != split:
-                continue
-            if path.stem not in images:
-                raise DatasetError(
-                    f"{self.folder / 'Dataset' / path.stem}.jpg is missing, {path} is there: get "
-                    "the dataset again"
-                )
-            cells = read_cells(path)
-            kinds = {kind for _, _, kind in cells}
-            yield {
-                "id": path.stem,
-                "group": f"block{block:02d}",
-                "target_cell": int(TYPES.index("target-cell") in kinds),
-                "schistocyte": int(TYPES.index("schistocyte") in kinds),
-                "_image": images[path.stem],
-                "_cells": cells,
-            }
+            with self.collecting():
+                block = (int(path.stem) - 1) // BLOCK
+                if self.splits[block % len(self.splits)] != split:
+                    continue
+                if path.stem not in images:
+                    raise DatasetError(
+                        f"{self.folder / 'Dataset' / path.stem}.jpg is missing, {path} is there: "
+                        "get the dataset again"
+                    )
+                cells = read_cells(path)
+                kinds = {kind for _, _, kind in cells}
+                yield {
+                    "id": path.stem,
+                    "group": f"block{block:02d}",
+                    "target_cell": int(TYPES.index("target-cell") in kinds),
+                    "schistocyte": int(TYPES.index("schistocyte") in kinds),
+                    "_image": images[path.stem],
+                    "_cells": cells,
+                }
 
     def expand(self, row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         field = read_image(row["_image"], SIZE)
         light = {key: value for key, value in row.items() if not key.startswith("_")}
-        for number, (x, y, kind) in enumerate(row["_cells"]):
+        cells = row["_cells"]
+        for number, (image, (_, _, kind)) in enumerate(
+            zip(crops(field, cells), cells, strict=True)
+        ):
             known = kind != UNCATEGORISED
             yield {
                 **light,
                 "id": f"{row['id']}-{number:03d}",
                 "bag": f"field{row['id']}",
                 "type": self.label("type", TYPES[kind], row["_image"]) if known else None,
-                "input": {"image": crop(field, x, y)},
+                "input": {"image": image},
             }

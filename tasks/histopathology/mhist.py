@@ -36,19 +36,20 @@ class Mhist(Task):
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
         index = self.path("annotations.csv")
         for row in read_csv(index, COLUMNS):
-            name, part = row["Image Name"], row["Partition"].strip().lower()
-            if part not in self.splits:
-                raise DatasetError(
-                    f"{index}, {name}: the partition {part!r} is not train or test: {AGAIN}"
-                )
-            if part == split:
-                label = row["Majority Vote Label"].strip()
-                yield {
-                    "id": name.rpartition(".")[0],
-                    "group": name.rpartition(".")[0],
-                    "polyp": self.label("polyp", label, f"{index}, {name}"),
-                    "_file": self.folder / "images" / name,
-                }
+            with self.collecting():
+                name, part = row["Image Name"], row["Partition"].strip().lower()
+                if part not in self.splits:
+                    raise DatasetError(
+                        f"{index}, {name}: the partition {part!r} is not train or test: {AGAIN}"
+                    )
+                if part == split:
+                    label = row["Majority Vote Label"].strip()
+                    yield {
+                        "id": name.rpartition(".")[0],
+                        "group": name.rpartition(".")[0],
+                        "polyp": self.label("polyp", label, f"{index}, {name}"),
+                        "_file": self.folder / "images" / name,
+                    }
 
     def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         path = open_file(row["_file"], "annotations.csv names it")

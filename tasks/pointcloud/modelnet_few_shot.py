@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmark.distribution import Distribution
 from benchmark.errors import DatasetError
-from benchmark.task import Task
+from benchmark.task import Task, runs
 from tasks.pointcloud.hdf5_clouds import check_finite
 from tasks.pointcloud.modelnet_files import xyz
 from tasks.pointcloud.restricted_pickle import load_arrays
@@ -47,9 +47,7 @@ class FiveWay10Shot(Task):
     source: ClassVar[str] = "modelnet40-5way-10shot"
     ways: ClassVar[int] = 5
     shots: ClassVar[int] = 10
-    splits: ClassVar[tuple[str, ...]] = tuple(
-        f"run-{run}-{part}" for run in range(1, RUNS + 1) for part in ("train", "test")
-    )
+    splits: ClassVar[tuple[str, ...]] = runs(RUNS)
     distribution = published(5, 10)
 
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:

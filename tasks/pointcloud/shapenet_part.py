@@ -72,13 +72,14 @@ class ShapeNetPart(Task):
             return
         known = self._synsets()
         for synset, model in self._listed(split):
-            if synset not in known:
-                raise DatasetError(
-                    f"{self.card.name}: {synset}/{model} is of a synset that "
-                    f"{self.folder / 'synsetoffset2category.txt'} does not name: get the files "
-                    "again, unchanged"
-                )
-            yield {"_file": self.path(synset, f"{model}.txt"), "_start": 0, "_stop": 1}
+            with self.collecting():
+                if synset not in known:
+                    raise DatasetError(
+                        f"{self.card.name}: {synset}/{model} is of a synset that "
+                        f"{self.folder / 'synsetoffset2category.txt'} does not name: get the files "
+                        "again, unchanged"
+                    )
+                yield {"_file": self.path(synset, f"{model}.txt"), "_start": 0, "_stop": 1}
 
     def _synsets(self) -> set[str]:
         path = self.path("synsetoffset2category.txt")

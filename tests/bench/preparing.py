@@ -1,8 +1,10 @@
 """Preparing datasets: examples and bytes per second against the decoder alone, and peak memory.
 
-Writes generated recordings in four formats (FLAC audio, WFDB, HDF5, MP4 video) to a temporary
-folder, decodes them in a bare loop in one process, then lets the engine prepare them with one and
-with several processes. Memory is the peak resident set of a fresh process and its helpers.
+Writes generated recordings in four formats (FLAC audio, WFDB, HDF5, Motion JPEG video) to a
+temporary folder, decodes them in a bare loop in one process, then lets the engine prepare them with
+one and with several processes. Memory is the peak resident set of a fresh process and its helpers.
+CPU seconds are those of all of them, start of the helpers included; on a busy machine they tell
+more than the clock.
 
     python tests/bench/preparing.py --formats audio,wfdb,h5,video --mb 200 --workers 2
 """
@@ -177,6 +179,11 @@ def resident(pid: int) -> int:
     return total
 
 
+def cpu_seconds() -> float:
+    """Of this process and of those below it that have ended."""
+    return sum(os.times()[:4])
+
+
 def measure(root: Path, kind: str, way: str, workers: int) -> dict[str, float]:
     """One way in a process of its own: seconds, peak resident MiB."""
     command = [sys.executable, __file__, "--measure", way, "--formats", kind, "--root", str(root)]
@@ -209,13 +216,14 @@ def run(root: Path, kind: str, way: str, workers: int) -> None:
     from preparing import Recordings as Importable
 
     task = Importable(card(kind), root)
-    begun = time.perf_counter()
+    begun, worked = time.perf_counter(), cpu_seconds()
     if way == "loop":
         for path in task.files():
             READ[kind](path)
     else:
         prepare(task, workers=workers)
-    print(json.dumps({"seconds": time.perf_counter() - begun}))
+    seconds, worked = time.perf_counter() - begun, cpu_seconds() - worked
+    print(json.dumps({"seconds": seconds, "cpu": worked}))
 
 
 def main() -> None:
@@ -230,7 +238,10 @@ def main() -> None:
     if options.measure:
         run(options.root, kinds[0], options.measure, options.workers)
         return
-    print(f"{'format':8} {'decoded':>8} {'way':24} {'seconds':>8} {'MB/s':>8} {'peak MiB':>9}")
+    print(
+        f"{'format':8} {'decoded':>8} {'way':24} {'seconds':>8} {'MB/s':>8} {'CPU s':>8} "
+        f"{'MB/CPU s':>8} {'peak MiB':>9}"
+    )
     for kind in kinds:
         with tempfile.TemporaryDirectory() as name:
             root, size, index = Path(name), 0, 0
@@ -242,7 +253,8 @@ def main() -> None:
                 label = "decoder alone" if way == "loop" else f"prepare, {workers} processes"
                 print(
                     f"{kind:8} {size / 1e6:6.0f} MB {label:24} {found['seconds']:8.1f} "
-                    f"{size / 1e6 / found['seconds']:8.0f} {found['mib']:9.0f}",
+                    f"{size / 1e6 / found['seconds']:8.0f} {found['cpu']:8.1f} "
+                    f"{size / 1e6 / found['cpu']:8.0f} {found['mib']:9.0f}",
                     flush=True,
                 )
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from benchmark.catalog import load_task
-from benchmark.check import Finding
 from benchmark.datacheck import check_task
 from benchmark.errors import DatasetError
 from benchmark.events import Event, RunOptions
+from benchmark.findings import Finding
 from benchmark.plan import EncoderRef, Unit
 from benchmark.prepare import prepare
 from benchmark.results import Result

@@ -10,6 +10,7 @@ import pytest
 
 from benchmark.catalog import load_task
 from benchmark.prepare import read_row
+from tasks.astronomy import galaxy10
 
 TASK = "galaxy10-decals"
 FILE = "Galaxy10_DECals.h5"
@@ -35,11 +36,14 @@ def write(root: Path, **changes) -> Path:
     with h5py.File(path, "w") as file:
         for name, values in {**columns, **changes}.items():
             if values is not None:
-                file[name] = values
+                packed = "lzf" if name == "images" else None
+                file.create_dataset(name, data=values, compression=packed)
     return path
 
 
-def test_images_and_folds(tmp_path, findings):
+@pytest.mark.parametrize("block", [7, 256])
+def test_images_and_folds(tmp_path, findings, monkeypatch, block):
+    monkeypatch.setattr(galaxy10, "BLOCK", block)
     path = write(tmp_path)
     assert all(found.passed for found in findings(TASK, tmp_path).values())
     data = load_task(TASK, tmp_path).load()

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from benchmark.catalog import load_task, task_card
+from benchmark.datacheck import check_task
 
 HEADER = "filename,fold,target,category,esc10,src_file,take"
 CLASSES = {"dog": (300, True), "rooster": (900, True), "pig": (2500, False)}
@@ -28,9 +29,9 @@ def make(root: Path, folder: str = "ESC-50-master", ending: str = "\r\n") -> Pat
                 file = f"{fold}-{1000 * fold + target}-{take}-{target}.wav"
                 source = 1000 * fold + target
                 lines.append(f"{file},{fold},{target},{name},{subset},{source},{take}")
-                time = np.arange(8000) / 16_000
-                wave = 0.3 * np.sin(2 * np.pi * pitch * time) + generator.normal(0, 0.01, 8000)
-                soundfile.write(place / "audio" / file, wave, 16_000)
+                time = np.arange(22_050) / 44_100
+                wave = 0.3 * np.sin(2 * np.pi * pitch * time) + generator.normal(0, 0.01, 22_050)
+                soundfile.write(place / "audio" / file, wave, 44_100)
     (place / "meta/esc50.csv").write_bytes(("\ufeff" + ending.join(lines) + ending).encode())
     return place
 
@@ -81,6 +82,24 @@ def test_shortened_clip(tmp_path: Path, refused: Callable[..., str]) -> None:
     clip = make(tmp_path) / "audio/3-3001-A-1.wav"
     clip.write_bytes(clip.read_bytes()[:9000])
     assert "3-3001-A-1.wav ends before its sound does" in refused("esc50", tmp_path)
+
+
+def test_other_rate(tmp_path: Path, refused: Callable[..., str]) -> None:
+    soundfile.write(make(tmp_path) / "audio/3-3001-A-1.wav", np.zeros(8000), 16_000)
+    told = refused("esc50", tmp_path)
+    assert "3-3001-A-1.wav has a sampling rate of 16000 Hz, the dataset has 44100 Hz" in told
+
+
+def test_the_check_goes_on_after_a_faulty_line(tmp_path: Path) -> None:
+    index = make(tmp_path) / "meta/esc50.csv"
+    text = index.read_text(encoding="utf-8-sig").replace("5-5002-B-2.wav,5,", "5-5002-B-2.wav,7,")
+    text = text.replace("1-1000-A-0.wav,1,", "1-1000-A-0.wav,6,").replace(",pig,", ",swine,", 1)
+    index.write_text(text)
+    (index.parents[1] / "audio/3-3001-A-1.wav").unlink()
+    problems = [f.detail for f in check_task(load_task("esc50", tmp_path)) if not f.passed]
+    for words in ("1-1000-A-0.wav: there is no fold '6'", "5-5002-B-2.wav: there is no fold '7'",
+                  "'swine' is not one of", "3-3001-A-1.wav is missing"):  # fmt: skip
+        assert sum(words in problem for problem in problems) == 1, (words, problems)
 
 
 def test_no_dataset(tmp_path: Path, refused: Callable[..., str]) -> None:

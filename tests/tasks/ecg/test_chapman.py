@@ -69,8 +69,9 @@ def test_layout_score_and_check(
         named = {task.card.target.classes[i] for i in np.flatnonzero(row["target"])}
         assert named == {RHYTHMS[number % 4]} | ({"TWC"} if number % 3 == 0 else set())
         assert row["input"]["signal"].shape == (12, 5000)
-    failed = [check for check, found in findings("chapman", tmp_path).items() if not found.passed]
-    assert failed == ["labels"]  # of 39 conditions five occur
+    found = findings("chapman", tmp_path)
+    assert all(finding.passed for finding in found.values())
+    assert found["labels"].note  # of 39 conditions five occur
     assert score("chapman", tmp_path, "ecg-features").metrics["macro_auroc"].value > 0.8
 
 

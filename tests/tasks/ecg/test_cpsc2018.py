@@ -95,8 +95,7 @@ def test_score_and_check(
     tmp_path: Path, score: Callable[..., Any], findings: Callable[..., Any]
 ) -> None:
     make(tmp_path)
-    failed = [check for check, found in findings("cpsc2018", tmp_path).items() if not found.passed]
-    assert failed in ([], ["labels"])  # few records: a class may be absent from validation
+    assert all(found.passed for found in findings("cpsc2018", tmp_path).values())
     assert score("cpsc2018", tmp_path, "ecg-features").metrics["macro_auroc"].value > 0.8
 
 

@@ -6,6 +6,7 @@ from echo_files import cut
 from PIL import Image
 
 from benchmark.catalog import load_task
+from benchmark.datacheck import check_task
 from benchmark.prepare import read_row
 
 PALETTE = [0, 0, 0, 128, 0, 0, 0, 128, 0]
@@ -101,6 +102,15 @@ def test_damage_is_told_by_name(root, refused, damage, words):
     damage(root / "USGRA-Seg")
     told = refused("usgra-seg", root)
     assert all(word in told for word in words), told
+
+
+def test_every_lacking_file_is_told_by_the_check(root):
+    no_mask(root / "USGRA-Seg")
+    no_image(root / "USGRA-Seg")
+    truncated(root / "USGRA-Seg")
+    problems = [f.detail for f in check_task(load_task("usgra-seg", root)) if not f.passed]
+    for words in ("masks/0003.png is missing", "images/0012.png is missing", "images/0001.png"):
+        assert any(words in problem for problem in problems), (words, problems)
 
 
 def test_without_the_test_images(root, refused):

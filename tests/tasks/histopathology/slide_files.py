@@ -33,6 +33,30 @@ def write_slide(path: Path, pixels: Array, mpp: float | None = 0.25, levels: int
             )
 
 
+def write_aperio(path: Path, pixels: Array, mpp: float) -> None:
+    """A slide as Aperio's scanners write it: tiled levels, of which the second stands behind a
+    striped thumbnail, and the resolution in the text of the image description."""
+    import tifffile
+
+    size = f"{pixels.shape[1]}x{pixels.shape[0]}"
+    head = f"Aperio Image Library v12.0.15\r\n{size} [0,0 {size}] (64x64)"
+    tiled: dict[str, Any] = {"tile": (64, 64), "compression": "zlib"}
+    striped: dict[str, Any] = {"rowsperstrip": 16, "compression": "zlib"}
+    with tifffile.TiffWriter(path) as file:
+        for step, told, layout in (
+            (1, f"{head} JPEG/RGB Q=70|AppMag = 20|MPP = {mpp:.4f}", tiled),
+            (8, f"{head} -> thumbnail", striped),
+            (4, f"{head} -> level", tiled),
+        ):
+            file.write(
+                np.ascontiguousarray(pixels[::step, ::step]),
+                photometric="rgb",
+                description=told,
+                metadata=None,
+                **layout,
+            )
+
+
 def tissue(colour: tuple[int, int, int], seed: int, side: int = 768) -> Array:
     """(side, side, 3): a coloured square of tissue over the middle of white glass."""
     generator = np.random.default_rng(seed)

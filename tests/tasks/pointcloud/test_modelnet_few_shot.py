@@ -66,6 +66,40 @@ def test_every_run_is_a_training_and_a_test_set(
         assert row["target"] == label
 
 
+def test_the_score_is_the_mean_over_runs(
+    tmp_path: Path, score: Callable[..., Any], findings: Callable[..., Any]
+) -> None:
+    write(tmp_path, 5, 10)
+    task = "modelnet40-5way-10shot"
+    result = score(task, tmp_path, "shape-descriptors")
+    runs = [run["accuracy"] for run in result.hyperparameters["runs"]]
+    assert len(runs) == 10
+    assert result.score.value == pytest.approx(np.mean(runs))
+    assert result.score.value > 0.5
+    assert min(runs) <= result.score.low <= result.score.value <= result.score.high
+    assert result.counts["runs"] == 10
+    found = findings(task, tmp_path)
+    assert all(finding.passed for finding in found.values()), found
+
+
+def test_a_query_that_stands_among_the_training_shapes_is_found(
+    tmp_path: Path, findings: Callable[..., Any]
+) -> None:
+    folder = write(tmp_path, 5, 10)
+    content = run_of(5, 10, 2)
+    content["test"][0] = content["train"][0]
+    (folder / "2.pkl").write_bytes(pickle.dumps(content))
+    # the same shape in another run is another dataset's
+    other = run_of(5, 10, 3)
+    other["train"] = content["train"]
+    other["test"] = run_of(5, 10, 2)["test"]
+    (folder / "3.pkl").write_bytes(pickle.dumps(other))
+    found = findings("modelnet40-5way-10shot", tmp_path)["duplicates"]
+    assert not found.passed
+    assert "run-3-train and run-3-test" in found.detail
+    assert "run-4" not in found.detail
+
+
 class Harmful:
     def __init__(self, mark: Path) -> None:
         self.mark = mark

@@ -10,7 +10,7 @@ import pytest
 from box_shapes import cloud_of
 
 from benchmark.catalog import load_task
-from benchmark.check import Finding
+from benchmark.findings import Finding
 from benchmark.prepare import read_row
 from benchmark.results import Result
 from tasks.pointcloud.scanobjectnn import neighbours
