@@ -1,0 +1,1 @@
+"""A leaderboard seen from outside: signing in, sending, following."""

@@ -1,0 +1,1 @@
+"""Reading: what pages, API and exports show, from one place."""

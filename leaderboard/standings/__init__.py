@@ -1,0 +1,1 @@
+"""Standings: what the tables show is computed when something is published, never per request."""

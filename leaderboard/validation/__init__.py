@@ -1,0 +1,1 @@
+"""What is checked of a submitted file before anything loads it; nothing in it is ever executed."""
