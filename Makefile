@@ -17,6 +17,8 @@ bench: $(STAMP)  ## speed: the probe against scikit-learn, the engine against ba
 	$(BIN)/python tests/bench/probe.py --quick
 	$(BIN)/python tests/bench/embedding.py
 	$(BIN)/python tests/bench/encoders.py --reduced --examples 16
+	$(BIN)/python tests/bench/preparing.py --formats audio,wfdb,h5,video --mb 200 --workers 2
+	$(BIN)/python tests/bench/site.py --encoders 100 --tasks 30 --seconds 10
 
 lint: $(STAMP)  ## lint, format, types, import rule
 	$(BIN)/ruff check .
@@ -24,10 +26,8 @@ lint: $(STAMP)  ## lint, format, types, import rule
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-serve: $(STAMP) eval  ## the report of the starter run on http://127.0.0.1:8000
-	$(BIN)/ssl-bench report runs/starter --out runs/starter/report.html
-	@echo "http://127.0.0.1:8000/report.html"
-	cd runs/starter && $(abspath $(BIN))/python -m http.server 8000 --bind 127.0.0.1
+serve: $(STAMP) eval  ## the leaderboard with the starter run on http://127.0.0.1:8000
+	$(BIN)/ssl-bench serve --load runs/starter
 
 clean:
 	rm -rf $(VENV) build dist .ruff_cache .mypy_cache .pytest_cache .hypothesis

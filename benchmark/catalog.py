@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
@@ -37,6 +38,11 @@ class HubFile:
     gated: bool = False  # the hub asks to accept a licence first
     kind: Literal["model", "dataset"] = "model"  # of repository
 
+    @property
+    def pinned(self) -> bool:
+        """Whether the revision is a commit, not a branch that moves."""
+        return re.fullmatch(r"[0-9a-f]{40}", self.revision) is not None
+
 
 @dataclass(frozen=True)
 class EncoderCard:
@@ -55,7 +61,7 @@ class EncoderCard:
     paper: str = ""
     licence: str = ""
     pretraining: str = "none"  # prose
-    pretraining_data: tuple[str, ...] = ()  # dataset names; flags "seen in pretraining"
+    pretraining_data: tuple[str, ...] = ()  # names of `corpora.yaml`: "seen in pretraining"
     weights: str = ""  # where published weights come from: file and page
     hub: HubFile | None = None  # the same, where it can be downloaded
     reduced: dict[str, Any] = field(default_factory=dict)  # options of a shallow one, for tests
@@ -92,12 +98,17 @@ def _provided(group: str, attribute: str) -> tuple[Any, ...]:
     return tuple(found)
 
 
+def card_folders() -> tuple[Path, ...]:
+    """The folders of task cards of all installed packages."""
+    return tuple(Path(folder) for folder in _provided("ssl_bench.tasks", "CARDS"))
+
+
 @cache
 def task_files() -> dict[str, Path]:
     """Task name -> its card file, sorted by name; a plug-in cannot replace a built-in task."""
     files: dict[str, Path] = {}
-    for folder in _provided("ssl_bench.tasks", "CARDS"):
-        for path in sorted(Path(folder).glob("*.md")):
+    for folder in card_folders():
+        for path in sorted(folder.glob("*.md")):
             files.setdefault(path.stem, path)
     return dict(sorted(files.items()))
 

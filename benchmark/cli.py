@@ -266,11 +266,26 @@ def _version(
         raise typer.Exit
 
 
+def _add_commands() -> None:
+    """Commands of the packages that offer some: a typer application per entry point."""
+    from importlib.metadata import entry_points
+
+    for point in sorted(entry_points(group="ssl_bench.commands"), key=lambda point: point.name):
+        try:
+            offered = point.load()
+        except Exception as error:  # a broken plug-in must not take the built-in ones with it
+            typer.secho(f"the commands of {point.name!r} are left out: {error}", err=True)
+            continue
+        app.registered_commands += offered.registered_commands
+        app.registered_groups += offered.registered_groups
+
+
 def main() -> None:
     """Console entry point: an error of ours is one line on standard error and exit status 2."""
     import os
 
     try:
+        _add_commands()
         app(standalone_mode=True)
     except SslBenchError as error:
         if os.environ.get("SSL_BENCH_DEBUG"):

@@ -1,26 +1,30 @@
 """Rows of a dataset decoded in order by several processes, a bounded number at a time.
 
 Decoding begins in this process. What is left after a second goes to helper processes, so that small
-datasets pay for none. Each gets a few rows at a time and answers with encoded record batches; at
-most `AHEAD` answers a process wait to be written, which bounds the memory whatever the dataset's
-size.
+datasets pay for none. Each gets a few rows at a time, writes the encoded record batches to a file
+of its own as it makes them, and answers with what they are; at most `AHEAD` answers a process wait
+to be taken over. So no process holds more than one batch, whatever a row expands to.
 """
 
 from __future__ import annotations
 
+import mmap
 import multiprocessing
 import os
 import pickle
 import signal
+import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark.encoding import Encoded, encode, nbytes
 from benchmark.errors import DatasetError
@@ -31,10 +35,12 @@ if TYPE_CHECKING:
     from benchmark.task import Task
 
 Row = Mapping[str, Any]
+T = TypeVar("T")
 ALONE_SECONDS = 1.0  # before helpers are started
 BATCH_BYTES = 8 << 20
 MAX_ROWS = 64  # of one answer
 AHEAD = 2
+KILL_SECONDS = 5.0
 
 
 class Decoders:
@@ -48,8 +54,12 @@ class Decoders:
         self._helped = self.workers > 1 and _can_travel(task)
         self._sizes = [0, 0]  # rows and bytes decoded here
 
-    def encoded(self, split: str, types: Mapping[str, Any]) -> Iterator[tuple[Encoded, pa.Schema]]:
-        """The examples of a split in order, encoded.
+    def encoded(
+        self, split: str, types: Mapping[str, Any], spool: Path
+    ) -> Iterator[tuple[Encoded, pa.Schema]]:
+        """The examples of a split in order, encoded; each message is valid until the next one.
+
+        Helper processes leave theirs in the folder `spool`.
 
         Raises:
             DatasetError: a recording is missing or damaged, or examples do not fit together.
@@ -66,8 +76,8 @@ class Decoders:
             yield encoded, schema
         if schema is None:
             return
-        for answer in self._together(rows, _encode_rows, types, schema):
-            for encoded in answer:
+        for name, answer in self._together(rows, _encode_rows, types, schema, spool):
+            for encoded in _taken(Path(name), answer):
                 yield encoded, schema
 
     def errors(self, split: str) -> Iterator[str | Mapping[str, Any]]:
@@ -100,10 +110,10 @@ class Decoders:
                 return
 
     def _together(
-        self, rows: Iterator[Row], function: Callable[..., list[Any]], *arguments: Any
-    ) -> Iterator[list[Any]]:
+        self, rows: Iterator[Row], function: Callable[..., T], *arguments: Any
+    ) -> Iterator[T]:
         chunk = self._chunk()
-        waiting: deque[Future[list[Any]]] = deque()
+        waiting: deque[Future[T]] = deque()
         while batch := list(islice(rows, chunk)):
             self._pool = self._pool or _pool(self.workers)
             waiting.append(self._pool.submit(function, self.task, batch, *arguments))
@@ -116,7 +126,7 @@ class Decoders:
         decoded, size = self._sizes
         return max(1, min(MAX_ROWS, BATCH_BYTES * decoded // max(size, 1))) if decoded else 8
 
-    def _answer(self, future: Future[list[Any]]) -> list[Any]:
+    def _answer(self, future: Future[T]) -> T:
         try:
             return future.result()
         except BrokenProcessPool:
@@ -130,9 +140,11 @@ class Decoders:
         if self._pool is None:
             return
         if hurry:
-            for process in list(getattr(self._pool, "_processes", None) or {}):
-                with suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGTERM)
+            helpers = list((getattr(self._pool, "_processes", None) or {}).values())
+            for process in helpers:
+                process.terminate()
+            for process in helpers:  # so that none writes any more
+                process.join(KILL_SECONDS)
         self._pool.shutdown(wait=not hurry, cancel_futures=True)
 
 
@@ -177,10 +189,33 @@ def _batched(examples: Iterator[Row]) -> Iterator[list[Row]]:
 
 
 def _encode_rows(
-    task: Task, rows: Sequence[Row], types: Mapping[str, Any], schema: pa.Schema
-) -> list[Encoded]:
+    task: Task, rows: Sequence[Row], types: Mapping[str, Any], schema: pa.Schema, spool: Path
+) -> tuple[str, list[tuple[Encoded, int]]]:
+    """In a helper: the file that holds the messages of the rows, and each one's size and facts."""
     examples = (example for row in rows for example in task.expand(row))
-    return [encode(task.source, batch, types, schema)[0] for batch in _batched(examples)]
+    answer = []
+    descriptor, name = tempfile.mkstemp(dir=spool, prefix="part-")
+    with os.fdopen(descriptor, "wb") as file:
+        for batch in _batched(examples):
+            encoded, _ = encode(task.source, batch, types, schema)
+            answer.append((replace(encoded, message=b""), file.write(encoded.message)))
+    return name, answer
+
+
+def _taken(path: Path, answer: Sequence[tuple[Encoded, int]]) -> Iterator[Encoded]:
+    """The encoded examples of a helper's file, which is removed."""
+    begin = 0
+    if answer:
+        with (
+            path.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as held,
+            memoryview(held) as view,
+        ):
+            for encoded, size in answer:
+                with view[begin : begin + size] as message:
+                    yield replace(encoded, message=message)
+                begin += size
+    path.unlink()
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:

@@ -18,7 +18,8 @@ class Download:
 
     `size` (bytes) and the checksums are those that the publisher states. An archive (zip, tar, tgz,
     gz) is unpacked into `into`, a folder below the dataset's, without its first `strip` path
-    components; another file is saved as `into` / `name`.
+    components; another file is saved as `into` / `name`. The downloads of one `joins` are the
+    pieces, in their order, of a file of that name in `into`, which is put together and unpacked.
     """
 
     url: str
@@ -29,6 +30,7 @@ class Download:
     md5: str = ""
     unpack: bool = True
     strip: int = 0
+    joins: str = ""
 
 
 @dataclass(frozen=True)

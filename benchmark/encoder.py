@@ -47,6 +47,7 @@ class LoadedEncoder:
     weights: Weights
     digest: str  # weights + code + input specification
     checkpoint_sha256: str | None = None
+    revision: str | None = None  # commit of the hub's repository that the weights come from
     frame_rate: float | None = field(default=None)
 
     @property
@@ -86,12 +87,14 @@ def load_encoder(
     """
     if checkpoint is not None and init == "random":
         raise EncoderError("--checkpoint and --init random exclude each other: leave one out")
+    revision = None
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             module, card, weights = _construct(name, checkpoint, init, modality, reduced)
         if weights == "published" and card.kind == "pretrained":
-            checkpoint = published_weights(card, name)
+            published = published_weights(card, name)
+            checkpoint, revision = published.path, published.commit
     except SslBenchError:
         raise
     except ImportError as error:
@@ -114,6 +117,7 @@ def load_encoder(
         weights=weights,
         digest=weights_digest(module, digest),
         checkpoint_sha256=None if checkpoint is None else file_sha256(Path(checkpoint)),
+        revision=revision,
         frame_rate=_frame_rate(name, module),
     )
 

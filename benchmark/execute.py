@@ -62,9 +62,10 @@ def _execute_here(units: list[Unit], options: RunOptions, tell: Tell) -> None:
 
 
 def _execute_in_processes(units: list[Unit], options: RunOptions, tell: Tell, workers: int) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")  # imports once what every worker needs
+    context.set_forkserver_preload(["benchmark.run", "benchmark.embed", "datasets"])
     queue = context.Queue()
-    # inherited by the workers, before any numerical library is loaded there
+    # inherited by the server of the workers, before any numerical library is loaded there
     before = dict(os.environ)
     os.environ |= dict.fromkeys(THREAD_VARIABLES, str(options.threads))
     pool = ProcessPoolExecutor(workers, context, _begin_worker, (queue,))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.catalog import encoder_cards, load_task
+from benchmark.corpora import seen_in_pretraining
 from benchmark.errors import SslBenchError
 from benchmark.events import Event, RunOptions, Tell
 from benchmark.paths import cache_root, explained, replacing
@@ -111,9 +112,10 @@ def result_identity(
     task: Task, name: str, ref: EncoderRef, encoder: str, options: RunOptions
 ) -> str:
     """Hash of everything that a score depends on."""
-    card = task.card
+    card, model = task.card, encoder_cards().get(ref.name)
     facts = {
         "encoder": [ref.name, ref.init, ref.checkpoint and Path(ref.checkpoint).stem, encoder],
+        "seen": seen_in_pretraining(card.datasets, model.pretraining_data if model else ()),
         "task": card.model_dump(mode="json", exclude=set(NOT_SCORED)),
         "data": data_identity(task),
         "protocol": [name, protocol(name).version, scoring_code()],

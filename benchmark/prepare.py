@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from benchmark.encoding import Encoded, label_types
 from benchmark.errors import DatasetError
 from benchmark.identity import local_code
-from benchmark.paths import cache_root, explained, file_sha256
+from benchmark.paths import cache_root, explained, file_checksum
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from benchmark.task import Task
 
 log = logging.getLogger("ssl_bench")
-FORMAT = 3  # of the prepared files
-TRUSTED_BYTES = 256 << 20  # larger files are not hashed anew while size and time are as recorded
+FORMAT = 4  # of the prepared files
+END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"  # of Arrow's IPC stream format
+TRUSTED_BYTES = 256 << 20  # larger files are not read anew while size and time are as recorded
 Progress = Callable[[str, int], None]  # split, examples done
 
 
@@ -103,15 +104,14 @@ class _Writer:
     def write(self, split: str, path: Path) -> dict[str, Any]:
         """One split to one file; its part of the record."""
         inputs, labels = hashlib.sha256(), dict[str, Any]()
-        count, writer = 0, None
+        count = 0
         with path.open("wb") as file:
-            sink = _Hashing(file)
-            for encoded, schema in self.decoders.encoded(split, self.types):
-                if writer is None:
-                    writer = pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), schema)
+            sink = _Summed(file)
+            for encoded, schema in self.decoders.encoded(split, self.types, path.parent):
+                if not count:
+                    sink.write(schema.serialize())
                 self._accept(encoded, split)
-                for batch in pa.ipc.open_stream(encoded.stream):
-                    writer.write_batch(batch)
+                sink.write(encoded.message)
                 for row, identity in enumerate(encoded.ids):
                     inputs.update(identity.encode() + encoded.inputs[row])
                     for name, column in encoded.labels.items():
@@ -119,18 +119,18 @@ class _Writer:
                         known.update(identity.encode() + column[row])
                 count += len(encoded.ids)
                 self.progress(split, count)
-            if writer is None:
+            if not count:
                 raise DatasetError(
                     f"{self.task.source}: the split {split!r} is empty; is the dataset whole? "
                     f"`ssl-bench data check {self.task.card.name}` tells more"
                 )
-            writer.close()
+            sink.write(END_OF_STREAM)
         stat = path.stat()
         return {
             "examples": count,
             "fingerprint": inputs.hexdigest(),
             "labels": {name: column.hexdigest() for name, column in sorted(labels.items())},
-            "sha256": sink.digest.hexdigest(),
+            "checksum": sink.digest.hexdigest(),
             "bytes": stat.st_size,
             "changed": stat.st_mtime_ns,
         }
@@ -152,21 +152,17 @@ class _Writer:
                 )
 
 
-class _Hashing:
-    """A file that is hashed while it is written."""
+class _Summed:
+    """A file whose checksum is taken while it is written."""
 
-    def __init__(self, file: Any) -> None:
-        self.file, self.digest, self.closed = file, hashlib.sha256(), False
+    def __init__(self, file: BinaryIO) -> None:
+        import xxhash
 
-    def write(self, data: Any) -> int:
+        self.file, self.digest = file, xxhash.xxh3_128()
+
+    def write(self, data: Any) -> None:
         self.digest.update(data)
-        return int(self.file.write(data))
-
-    def flush(self) -> None:
-        self.file.flush()
-
-    def close(self) -> None:
-        self.closed = True
+        self.file.write(data)
 
 
 def prepare(
@@ -214,7 +210,7 @@ def _record_in(folder: Path) -> dict[str, Any] | None:
     try:
         record: dict[str, Any] = json.loads((folder / "prepared.json").read_text())
         whole = all(
-            {"fingerprint", "labels", "sha256"} <= s.keys() for s in record["splits"].values()
+            {"fingerprint", "labels", "checksum"} <= s.keys() for s in record["splits"].values()
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -255,13 +251,13 @@ def _is_whole(path: Path, stated: dict[str, Any]) -> bool:
         return False
     if stat.st_size > TRUSTED_BYTES and stat.st_mtime_ns == stated.get("changed"):
         return True
-    return _has_checksum(path, stated["sha256"], stat.st_mtime_ns)
+    return _has_checksum(path, stated["checksum"], stat.st_mtime_ns)
 
 
 @cache
-def _has_checksum(path: Path, sha256: str, changed: int) -> bool:
+def _has_checksum(path: Path, checksum: str, changed: int) -> bool:
     """Asked once per process and state of the file."""
-    return file_sha256(path) == sha256
+    return file_checksum(path) == checksum
 
 
 def open_source(task: Task, split: str) -> Dataset:

@@ -48,6 +48,7 @@ class EncoderInfo(_Strict):
     weights: Literal["none", "random", "published", "checkpoint", "own"]
     digest: str
     checkpoint_sha256: str | None = None
+    revision: str | None = None  # commit of the hub's repository that the weights come from
     parameters: int | None = None
     dimension: int
     input: dict[str, Any] = {}

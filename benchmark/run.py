@@ -12,6 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from benchmark.catalog import load_task
+from benchmark.corpora import seen_in_pretraining
 from benchmark.errors import SslBenchError
 from benchmark.events import Event, RunOptions, Tell
 from benchmark.known import Known, encoder_recipe
@@ -29,7 +30,7 @@ from benchmark.results import (
     pack,
     write_result,
 )
-from benchmark.task import cross_validated
+from benchmark.rounds import independent_runs, rounds
 
 if TYPE_CHECKING:
     from benchmark.embed import Embeddings
@@ -101,7 +102,7 @@ class _Session:
 
             texts = class_texts(encoder, task)
         splits, cost = self._splits(task, kind, protocol(name).reads)
-        tested = task.splits if cross_validated(task) else ("test",)
+        tested = [found.test for found in rounds(task)]
         for split in tested:
             splits[split].class_texts = texts
             if name == "retrieval" and encoder.offers("towers"):
@@ -118,27 +119,27 @@ class _Session:
         self.tell(Event("result", self.ref.name, task.card.name, name, result=result))
 
     def _score(self, task: Task, name: str, splits: dict[str, Split]) -> Scores:
-        def score(train: Split, validation: Split | None, test: Split) -> Scores:
+        from benchmark.cross_validation import join, mean_scores
+
+        def score(train: Sequence[str], validation: str | None, test: str) -> Scores:
+            learnt = [splits[split] for split in train if split in splits]
             return protocol(name).run(
-                train,
-                validation,
-                test,
+                join(learnt) if learnt and "train" in protocol(name).reads else splits[test],
+                splits.get(validation) if validation else None,
+                splits[test],
                 task.card,
                 seed=self.options.seed,
                 device=self.options.device,
                 encoder=self._encoder().name,
             )
 
-        if cross_validated(task):
-            from benchmark.cross_validation import over_folds
-
-            return over_folds(
-                [splits[fold] for fold in task.splits],
-                lambda train, test: score(train, None, test),
-                joined="train" in protocol(name).reads,
-            )
-        test = splits["test"]
-        return score(splits.get("train", test), splits.get("validation"), test)
+        plan = rounds(task)
+        found = [score(*names) for names in plan]
+        if len(found) == 1:
+            return found[0]
+        tested = [splits[names.test] for names in plan]
+        seed = self.options.seed
+        return mean_scores(found, tested, seed, independent=independent_runs(task))
 
     def _splits(
         self, task: Task, kind: Kind, read: Sequence[str]
@@ -146,7 +147,12 @@ class _Session:
         from benchmark.splits import build_split
 
         splits, seconds, samples = {}, 0.0, 0
-        for split in (s for s in task.splits if s in read or cross_validated(task)):
+        needed = {names.test for names in rounds(task)}
+        if "train" in read:
+            needed |= {split for names in rounds(task) for split in names.train}
+        if "validation" in read:
+            needed |= {names.validation for names in rounds(task) if names.validation}
+        for split in (s for s in task.splits if s in needed):
             embedded = self._embed(task, split, kind)
             splits[split] = build_split(task, split, embedded.arrays, kind, self._encoder())
             seconds += embedded.seconds
@@ -226,13 +232,15 @@ def _result(
             weights=encoder.weights,
             digest=encoder.digest,
             checkpoint_sha256=encoder.checkpoint_sha256,
+            revision=encoder.revision,
             parameters=model.parameters,
             dimension=dimension,
             input=encoder.spec.model_dump(mode="json"),
             licence=model.licence,
             paper=model.paper,
             pretraining=model.pretraining,
-            seen_in_pretraining=bool(set(card.datasets) & set(model.pretraining_data)),
+            seen_in_pretraining=encoder.weights not in ("none", "random")
+            and seen_in_pretraining(card.datasets, model.pretraining_data),
         ),
         task=TaskInfo(
             name=card.name,

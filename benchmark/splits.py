@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from benchmark.task import Task, TaskCard
 
 
+NO_TEXT_TOWER = "the encoder has no text tower (encode_text)"
+
+
 def task_kind(card: TaskCard, protocol: str, encoder: LoadedEncoder) -> tuple[Kind | None, str]:
     """Which output of the encoder a protocol needs for a kind of target, or why there is none."""
     target = card.target.kind
@@ -36,7 +39,7 @@ def task_kind(card: TaskCard, protocol: str, encoder: LoadedEncoder) -> tuple[Ki
             return None, "the encoder gives no patches (patches())"
         return "patches", ""
     if protocol == "zero-shot" and not callable(getattr(encoder.module, "encode_text", None)):
-        return None, "the encoder has no text tower (encode_text)"
+        return None, NO_TEXT_TOWER
     if protocol == "zero-shot" and encoder.offers("joint"):
         return "joint", ""
     if protocol == "linear-probe" and target != "bags" and encoder.offers("layers"):
@@ -166,12 +169,12 @@ def class_texts(encoder: LoadedEncoder, task: Task) -> NDArray[np.float32]:
     """(C, D): per class the mean of its prompts' L2-normalised text embeddings.
 
     A class without prompts in the card is prompted with its name, in the encoder's own sentences
-    (`prompt_templates`, with {} for the name) where it has some.
+    (`prompt_templates`, with {} for the name) where it has some, else in the card's `prompt`.
     """
     import torch
 
     target = task.card.target
-    templates = getattr(encoder.module, "prompt_templates", ("{}",))
+    templates = getattr(encoder.module, "prompt_templates", (target.prompt,))
     rows = []
     for name in target.classes:
         label = name.replace("_", " ").replace("-", " ")

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmark.decoding import decoders
-from benchmark.encoding import sha256
+from benchmark.encoding import is_finite, sha256
 from benchmark.errors import SslBenchError
 from benchmark.prepare import read_rows
+from benchmark.rounds import rivals
 from benchmark.splits import read_targets
+from benchmark.task import MOST_PROBLEMS
 
 if TYPE_CHECKING:
     from benchmark.task import Task
-
-MAX_ERRORS = 1000
 
 
 @dataclass
@@ -30,10 +30,11 @@ class Survey:
     counts: dict[str, int] = field(default_factory=dict)
     labels: dict[str, set[int]] = field(default_factory=dict)  # split -> classes that occur
     copies: list[str] = field(default_factory=list)  # identical inputs in two splits
+    rivals: Sequence[tuple[str, str]] = ()  # pairs of splits that have to be independent
 
     def __post_init__(self) -> None:
         self._ids: set[str] = set()
-        self._seen: dict[bytes, tuple[str, str]] = {}
+        self._seen: dict[bytes, dict[str, str]] = {}  # input -> split -> the first id
 
     def note(self, split: str, identity: str, group: str, digest: bytes, label: Any) -> None:
         """Take one example of the task into account."""
@@ -42,9 +43,11 @@ class Survey:
         if identity in self._ids:
             self.twice.append(identity)
         self._ids.add(identity)
-        first = self._seen.setdefault(digest, (split, identity))
-        if first[0] != split:
-            self.copies.append(f"{first[1]} = {identity} ({first[0]} and {split})")
+        seen = self._seen.setdefault(digest, {})
+        for other, first in seen.items():
+            if (other, split) in self.rivals:
+                self.copies.append(f"{first} = {identity} ({other} and {split})")
+        seen.setdefault(split, identity)
         if isinstance(label, np.ndarray):
             self.labels.setdefault(split, set()).update(np.flatnonzero(label > 0).tolist())
         elif isinstance(label, int):
@@ -53,12 +56,10 @@ class Survey:
     @property
     def shared_groups(self) -> list[str]:
         """Groups that are in two splits, with the splits."""
-        names = list(self.groups)
         return [
             f"{item} ({first} and {second})"
-            for i, first in enumerate(names)
-            for second in names[i + 1 :]
-            for item in sorted(self.groups[first] & self.groups[second])
+            for first, second in self.rivals
+            for item in sorted(self.groups.get(first, set()) & self.groups.get(second, set()))
         ]
 
 
@@ -68,7 +69,7 @@ def survey_prepared(task: Task) -> Survey:
     Raises:
         SslBenchError: the dataset cannot be prepared.
     """
-    found = Survey()
+    found = Survey(rivals=rivals(task))
     per_row = task.card.target.kind in ("multiclass", "bags", "multilabel")
     for split in task.splits:
         data, rows, targets = read_targets(task, split)
@@ -82,7 +83,7 @@ def survey_prepared(task: Task) -> Survey:
 
 def survey_files(task: Task) -> Survey:
     """Of the files themselves, going on after each error."""
-    found = Survey()
+    found = Survey(rivals=rivals(task))
     task.problems = found.errors
     with decoders(task) as helpers:
         for split in task.splits:
@@ -91,7 +92,7 @@ def survey_files(task: Task) -> Survey:
                 for item in helpers.errors(split):
                     if isinstance(item, str):
                         found.errors.append(item)
-                        if len(found.errors) >= MAX_ERRORS:
+                        if len(found.errors) >= MOST_PROBLEMS:
                             return found
                     elif item["label"] is not None:
                         found.note(split, item["id"], item["group"], item["digest"], item["label"])
@@ -128,7 +129,7 @@ def _looked_at(
             if name != "metadata"
             and isinstance(value, np.ndarray)
             and value.dtype.kind == "f"
-            and not np.isfinite(value).all()
+            and not is_finite(value)
         ]
         if bad:
             yield f"{task.source}: {bad[0]} of {example['id']!r} holds NaN or infinite values"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -43,6 +44,7 @@ ProtocolName = Literal[
     "verification",
 ]
 SPLITS = ("train", "validation", "test")
+MOST_PROBLEMS = 1000  # that a survey lists
 
 
 class Target(BaseModel):
@@ -53,6 +55,7 @@ class Target(BaseModel):
     column: str
     classes: tuple[str, ...] = ()
     prompts: dict[str, tuple[str, ...]] = {}  # class -> texts, for zero-shot
+    prompt: str = "{}"  # for classes without, by encoders without sentences of their own
     unit: str = ""
     unscored: tuple[str, ...] = ()  # classes left out of macro averages
     normal_class: str | None = None  # the anomaly protocol's one class; None: all of train
@@ -110,7 +113,7 @@ class TaskCard(BaseModel):
     citation: str
     homepage: str = ""
     size: str = ""
-    datasets: tuple[str, ...] = ()  # names as they stand in encoders' pretraining data
+    datasets: tuple[str, ...] = ()  # names of `corpora.yaml`: where the data comes from
     towers: tuple[str, ...] = ()  # astronomy: which inputs the task offers
     protocols: tuple[ProtocolName, ...] = ("linear-probe",)
     suites: tuple[str, ...] = ("core",)
@@ -297,6 +300,17 @@ class Task:
             )
         return known.index(name)
 
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Put around what `rows` makes of one line of an index: an error leaves the line out and
+        joins the list of a survey, if it is one that lists, and else is raised."""
+        try:
+            yield
+        except SslBenchError as error:
+            if self.problems is None or len(self.problems) >= MOST_PROBLEMS:
+                raise
+            self.problems.append(str(error))
+
     def load(self) -> DatasetDict:
         """The task's `DatasetDict`: columns `input`, `target`, `group`, `id` (and `bag`)."""
         from benchmark.prepare import load_prepared
@@ -310,6 +324,7 @@ def folds(number: int) -> tuple[str, ...]:
     return tuple(f"fold-{index}" for index in range(1, number + 1))
 
 
-def cross_validated(task: Task) -> bool:
-    """Whether the task's splits are folds."""
-    return task.splits[0].startswith("fold-")
+def runs(number: int) -> tuple[str, ...]:
+    """The splits of a dataset that consists of independent runs, each with a training and a test
+    split of its own, as published few-shot settings do; scores are averaged over runs."""
+    return tuple(f"run-{i}-{part}" for i in range(1, number + 1) for part in ("train", "test"))

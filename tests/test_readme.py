@@ -1,10 +1,15 @@
 """The README: every command in it runs, and its files work as they stand."""
 
+import contextlib
+import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +30,35 @@ COMMANDS = [
     for line in block.splitlines()
     if line.strip()
 ]
+
+
+SERVERS = [command for command in COMMANDS if command.startswith("ssl-bench serve")]
+
+
+def serve(command: str, folder: Path) -> None:
+    """Start a server of the README on a free port, ask it whether it is ready, and stop it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "PYTHONPATH": "", "SSL_BENCH_SITE_PORT": str(port)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmark.cli", *command.split()[1:]], cwd=folder, env=environment
+    )
+    try:
+        for _ in range(300):
+            assert process.poll() is None, command
+            with contextlib.suppress(OSError):
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz") as answer:
+                    assert json.load(answer)["ready"]
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/encoders/mfcc") as page:
+                    assert b"Task by task" in page.read()
+                break
+            time.sleep(0.1)
+        else:
+            pytest.fail(f"{command} does not answer")
+    finally:
+        process.terminate()
+    assert process.wait(20) in (0, -15)
 
 
 def run(command: str, folder: Path, **environment: str) -> str:
@@ -52,12 +86,16 @@ def test_the_two_commands_are_what_ci_runs() -> None:
 
 
 @pytest.mark.timeout(900)
-def test_every_other_command_runs_for_someone_who_has_only_read_the_readme(tmp_path: Path) -> None:
+def test_every_other_command_runs_for_someone_who_has_only_read_the_readme(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (encoder,) = [block for block in blocks("python") if "class MyEncoder" in block]
     (tmp_path / "my_encoder.py").write_text(encoder)
     commands = [c for c in COMMANDS if not c.startswith("make") and "beeps" not in c]
+    commands = [c for c in commands if "--data-dir" not in c]
     assert len(commands) >= 10
-    printed = {command: run(command, tmp_path) for command in commands}
+    monkeypatch.setenv("SSL_BENCH_SITE_HOME", str(tmp_path / "site"))
+    printed = {command: run(command, tmp_path) for command in commands if command not in SERVERS}
     check = printed["ssl-bench check my_encoder.py"]
     assert "ready" in check
     assert "FAIL" not in check
@@ -66,6 +104,8 @@ def test_every_other_command_runs_for_someone_who_has_only_read_the_readme(tmp_p
     assert "on percussion-onsets/linear-probe: the encoder gives no frames" in mine
     assert "oneshot-family" in printed["ssl-bench compare runs/mine runs/mfcc"]
     assert (tmp_path / "runs/mine/report.html").stat().st_size > 10_000
+    for command in SERVERS:
+        serve(command, tmp_path)
 
 
 @pytest.mark.timeout(300)
@@ -115,3 +155,25 @@ def test_links_and_paths_of_the_readme_exist() -> None:
     ):
         if "beeps" not in path and "<" not in path:
             assert (ROOT / path).exists(), path
+
+
+def test_every_public_dataset_is_in_the_table() -> None:
+    from benchmark.catalog import task_cards
+
+    section = README[README.index("## Public datasets") : README.index("## Look around")]
+    lacking = [c.name for c in task_cards() if "core" in c.suites and f"`{c.name}`" not in section]
+    assert not lacking
+
+
+@pytest.mark.shared_data
+@pytest.mark.timeout(600)
+def test_the_commands_for_public_datasets_run_where_the_data_are(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "data").symlink_to(shared_data)
+    commands = [c for c in COMMANDS if "--data-dir data" in c and "beeps" not in c]
+    assert len(commands) == 4
+    printed = {command: run(command, tmp_path) for command in commands}
+    assert "is there" in printed["ssl-bench data fetch ludb --data-dir data"]
+    assert "usgra-seg" in printed["ssl-bench data status --data-dir data"]
+    assert "FAIL" not in printed["ssl-bench data check ludb --data-dir data"]

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
 
-from benchmark.catalog import encoder_cards, nearest, task_card, task_cards, task_files
+from benchmark.catalog import EncoderCard, encoder_cards, nearest, task_card, task_cards, task_files
 from benchmark.errors import SslBenchError
 from benchmark.modalities import MODALITIES
 from benchmark.plan import suites
@@ -140,12 +140,46 @@ def _show_encoder(name: str) -> None:
         "kind": card.kind,
         "summary": card.summary,
         "parameters": f"{card.parameters:,}" if card.parameters else "",
+        "input": _input(card),
         "dimension": str(card.dimension or ""),
         "paper": card.paper,
         "licence": card.licence,
         "pretraining": card.pretraining,
+        "datasets": ", ".join(card.pretraining_data),
         "weights": card.weights,
+        "revision": _revision(card),
+        "sha256": card.hub.sha256 if card.hub else "",
         "reported": "\n".join(card.reported),
         "code": card.target,
     }
     _console().print(_facts(name, facts))
+
+
+def _revision(card: EncoderCard) -> str:
+    if card.hub is None:
+        return ""
+    if card.hub.pinned:
+        return f"commit {card.hub.revision}"
+    return (
+        f"not pinned: the first download follows the branch {card.hub.revision} and is kept; every "
+        "result names its commit and checksum"
+    )
+
+
+def _input(card: EncoderCard) -> str:
+    """What the encoder is fed, as the class declares it; nothing where its package is missing."""
+    if card.kind == "adapter":
+        return "the model's own"
+    try:
+        import torch
+
+        from benchmark.catalog import import_target
+        from benchmark.inputs import input_spec
+
+        with torch.device("meta"):
+            module = import_target(card.target)(**card.options)
+        spec = input_spec(str(module.modality), module.input)
+    except ImportError:
+        return ""
+    facts = spec.model_dump(mode="json", exclude_none=True)
+    return ", ".join(f"{key} {value}" for key, value in facts.items())

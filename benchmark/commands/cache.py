@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmark.errors import SslBenchError
-from benchmark.paths import cache_root, file_sha256, store_root
+from benchmark.paths import cache_root, file_checksum, store_root
 
 STALE_SECONDS = 3600  # a temporary file older than this belongs to a run that was killed
 
@@ -80,7 +80,7 @@ def _verify_prepared(console: Console) -> tuple[int, int]:
         for split, stated in splits.items():
             path = record.parent / f"{split}.arrow"
             checked += 1
-            if path.is_file() and file_sha256(path) == stated.get("sha256"):
+            if path.is_file() and file_checksum(path) == stated.get("checksum"):
                 continue
             damaged += 1
             console.print(

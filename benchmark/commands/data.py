@@ -54,6 +54,7 @@ def check_command(names: list[str], data_dir: Path | None) -> None:
         console.print(f"[bold]{card.name}[/]")
         for finding in check_task(load_task(card.name, data_dir)):
             mark = "[green]ok[/]  " if finding.passed else "[red]FAIL[/]"
+            mark = "[yellow]note[/]" if finding.note else mark
             line = f"  {mark} {finding.check}: {escape(finding.detail)}"
             console.print(line, highlight=False, soft_wrap=True)
             bad += not finding.passed

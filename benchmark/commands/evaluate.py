@@ -192,9 +192,18 @@ def _have_weights(reference: EncoderRef) -> None:
     card = encoder_cards().get(reference.name)
     if card is None or card.kind != "pretrained" or reference.checkpoint or reference.init:
         return
-    from benchmark.hub import published_weights
+    from benchmark.hub import newer_commit, published_weights
 
-    published_weights(card, card.name)
+    published = published_weights(card, card.name)
+    newer = newer_commit(card.hub, published) if card.hub else None
+    if newer:
+        Console(stderr=True).print(
+            f"[yellow]{card.name}[/]: the hub has another {card.hub.file} since commit {newer}; "  # type: ignore[union-attr]
+            f"this run uses the one of commit {published.commit} that is here (to take the new "
+            f"one, delete {escape(str(published.path))})",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _reference(name: str, request: EvalRequest) -> EncoderRef:
@@ -240,7 +249,7 @@ def _tell(tally: Tally, plan: Plan, out: Path, request: EvalRequest, console: Co
 
         screen = Console()
         wide = screen if screen.is_terminal else Console(width=200)
-        wide.print(results_table(results))
+        wide.print(results_table(results, tally.skipped))
         wide.print(overall_table(summarise(results, plan_cells(plan))))
     planned = plan.skipped if "all" not in request.models else []
     _tell_skips([*planned, *tally.skipped], console)

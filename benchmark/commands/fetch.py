@@ -17,7 +17,7 @@ from rich.progress import (
 )
 
 from benchmark.catalog import load_task
-from benchmark.download import fetch, total_size
+from benchmark.download import FETCHED, fetch, total_size, unchecked, unfinished
 from benchmark.errors import SslBenchError
 from benchmark.plan import select_tasks
 from benchmark.task import Task
@@ -53,7 +53,7 @@ def _fetch_one(task: Task, root: Path, workers: int, console: Console) -> bool:
     assert distribution is not None
     found = distribution.find(root)
     whole = found is not None and not distribution.missing(found)
-    if found is not None and whole and not _partial(found):
+    if found is not None and whole and not unfinished(distribution, found):
         console.print(f"[green]{task.source}[/] is there: {found}", soft_wrap=True)
         return True
     if distribution.downloads:
@@ -76,6 +76,12 @@ def _fetch_one(task: Task, root: Path, workers: int, console: Console) -> bool:
     lacking = distribution.missing(folder)
     if not lacking:
         console.print(f"[green]{task.source}[/] is there: {folder}", soft_wrap=True)
+        if number := unchecked(distribution.downloads):
+            console.print(
+                f"{number} of {len(distribution.downloads)} files have no checksum stated by "
+                f"their publisher; that of what came is in {folder / FETCHED}",
+                soft_wrap=True,
+            )
         return True
     if distribution.apply:
         console.print(f"[yellow]{task.source}[/]: {escape(distribution.apply)}", soft_wrap=True)
@@ -87,11 +93,6 @@ def _fetch_one(task: Task, root: Path, workers: int, console: Console) -> bool:
     if task.card.homepage:
         console.print(f"home: {task.card.homepage}", soft_wrap=True)
     return False
-
-
-def _partial(folder: Path) -> list[str]:
-    """Downloads that an earlier run began."""
-    return [path.name for path in folder.glob("**/*.part")]
 
 
 def _bars(console: Console) -> Progress:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -18,9 +18,9 @@ from benchmark.metrics import higher_is_better
 from benchmark.modalities import MODALITIES, TITLES
 from benchmark.paths import replacing
 from benchmark.report import figures
-from benchmark.report.summary import Row, Summary, normalised_score, summarise
+from benchmark.report.summary import Cell, Row, Summary, normalised_score, summarise
 from benchmark.results import Result, by_cell
-from benchmark.task import ReferenceScore
+from benchmark.task import ProtocolName, ReferenceScore
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ def context(
             domain: [_task_table(cells[cell]) for cell in summary.cells[domain] if cell in cells]
             for domain in summary.cells
         },
+        "mute": {cell: _without_zero_shot(cells, cell) for cell in cells},
         "published": {cell: published(*cell) for cell in cells},
         "simulated": summary.simulated,
         "curves": [(drawn[0].task, figures.label_efficiency(drawn)) for drawn in curves if drawn],
@@ -120,6 +121,7 @@ def _domain_cells(row: Row, summary: Summary) -> list[dict[str, Any] | None]:
                 {
                     "estimate": score.estimate,
                     "rank": _rank_text(score.rank),
+                    "seen": score.seen,
                     "shade": max(0.0, min(1.0, score.estimate.value)),
                     "simulated": "sim" if simulated == tasks else "partly sim" if simulated else "",
                 }
@@ -150,13 +152,29 @@ def _task_table(encoders: dict[str, Result]) -> list[Line]:
     )
 
 
+def _without_zero_shot(cells: dict[Cell, dict[str, Result]], cell: Cell) -> list[str]:
+    """Encoders with scores of a task, but none under zero-shot; empty for other protocols."""
+    if cell[1] != "zero-shot":
+        return []
+    found = {name for (task, _), scored in cells.items() if task == cell[0] for name in scored}
+    return sorted(found - cells[cell].keys())
+
+
 def published(task: str, protocol: str) -> list[ReferenceScore]:
-    """Published scores of a task under a protocol, best first; none for a task not installed."""
+    """Published scores of a task under a protocol, best first; none for a task not installed.
+
+    Scores of a protocol that is none of ours (a tuned MLP, say) stand beside the linear probe's.
+    """
     try:
         card = task_card(task)
     except SslBenchError:
         return []
-    found = [score for score in card.reference_scores if score.protocol == protocol]
+    shown = {name: name for name in get_args(ProtocolName)}
+    found = [
+        score
+        for score in card.reference_scores
+        if shown.get(score.protocol, "linear-probe") == protocol
+    ]
     return sorted(
         found, key=lambda score: (-1 if higher_is_better(score.metric) else 1) * score.value
     )

@@ -24,6 +24,7 @@ class DomainScore:
     estimate: Estimate
     replicates: NDArray[np.float64]
     rank: tuple[int, int] = (1, 1)
+    seen: bool = False  # the encoder's pretraining data holds the data of one of the tasks
 
 
 @dataclass
@@ -138,7 +139,9 @@ def _fill(row: Row, cells: dict[str, list[Cell]]) -> None:
     for domain, parts in scores.items():
         replicates = np.mean([drawn for _, drawn in parts.values()], axis=0)
         mean = float(np.mean([value for value, _ in parts.values()]))
-        row.domains[domain] = DomainScore(interval(mean, replicates), replicates)
+        counted = [row.results[cell] for cell in cells[domain] if cell in row.results]
+        seen = any(result.encoder.seen_in_pretraining for result in counted)
+        row.domains[domain] = DomainScore(interval(mean, replicates), replicates, seen=seen)
     if set(row.domains) == set(MODALITIES):
         row.total = aggregate(scores).total
         row.normalised = [value for parts in scores.values() for value, _ in parts.values()]

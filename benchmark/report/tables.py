@@ -10,11 +10,14 @@ from rich.text import Text
 
 from benchmark.metrics import higher_is_better
 from benchmark.modalities import MODALITIES, TITLES
+from benchmark.plan import Skip
 from benchmark.report.summary import Row, Summary
 from benchmark.results import Metric, Result
+from benchmark.splits import NO_TEXT_TOWER
 
 SIMULATED = "~"  # stands beside every score on simulated data
 PARTLY = "(~)"  # beside a mean over simulated and real tasks
+SEEN = "†"  # beside the score of an encoder whose pretraining data holds the task's data
 
 
 def overall_table(summary: Summary) -> Table:
@@ -25,6 +28,8 @@ def overall_table(summary: Summary) -> Table:
         "run, 95% interval; encoders that share a rank are not separable at 5%\n"
         f"{SIMULATED} simulated data  {PARTLY} partly  · the encoder is of another domain"
     )
+    if any(score.seen for row in summary.rows for score in row.domains.values()):
+        table.caption += f"\n{SEEN} data of a task was seen in pretraining"
     table.caption_justify = "left"
     table.add_column("encoder", overflow="fold", min_width=12)
     for domain in MODALITIES:
@@ -70,6 +75,7 @@ def _domain_cell(row: Row, domain: str, summary: Summary) -> Text:
     estimate = score.estimate
     text = Text(_percent(estimate.value), _shade(estimate.value))
     text.append(SIMULATED if simulated == tasks else PARTLY if simulated else "", "magenta")
+    text.append(SEEN if score.seen else "", "magenta")
     first, last = score.rank
     text.append(f" #{first}" if first == last else f" #{first}-{last}", "cyan")
     shown = f"{_percent(estimate.low)}-{_percent(estimate.high)}"
@@ -88,10 +94,13 @@ def number(metric: Metric) -> str:
     return f"{metric.value:.3f} [{metric.low:.3f}, {metric.high:.3f}]"
 
 
-def results_table(results: Sequence[Result]) -> Table:
-    """One line per result."""
+def results_table(results: Sequence[Result], skipped: Sequence[Skip] = ()) -> Table:
+    """One line per result; of what was skipped, the encoders that can have no zero-shot score."""
     table = Table(title="Results", title_style="bold", header_style="bold")
     table.caption = f"{SIMULATED} simulated data; s: seconds to embed / to score, when computed"
+    mute = dict.fromkeys(skip.encoder for skip in skipped if skip.reason == NO_TEXT_TOWER)
+    if mute:
+        table.caption += f"\nno zero-shot score, for want of a text tower: {', '.join(mute)}"
     table.caption_justify = "left"
     for name, justify in (
         ("task", "left"),

@@ -9,19 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-
-
-def run(
-    *arguments: str, cwd: Path | None = None, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "benchmark.cli", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, **environment},
-        check=False,
-    )
+from command_line import run, start
 
 
 @pytest.mark.parametrize(
@@ -34,11 +22,20 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
         "try: main()\n"
         "except SystemExit as stop: assert not stop.code\n"
         "heavy = {'torch', 'datasets', 'sklearn', 'scipy', 'pandas', 'numpy', 'matplotlib'}\n"
+        "heavy |= {'fastapi', 'sqlalchemy', 'dbos', 'plotly'}\n"
         "loaded = heavy & set(sys.modules)\n"
         "assert not loaded, loaded"
     )
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_looking_at_data_and_planning_need_no_torch() -> None:
+    code = (
+        "import sys, benchmark.commands.data, benchmark.commands.evaluate, benchmark.datacheck\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_importing_the_engine_is_light() -> None:
@@ -49,7 +46,7 @@ def test_importing_the_engine_is_light() -> None:
 def test_eval_prints_a_table_writes_results_and_reuses_them(tmp_path: Path) -> None:
     command = ["eval", "-m", "mock-spectrum", "-m", "mock-net", "-m", "mock-colours"]
     command += ["--suite", "mock"]
-    first = run(*command, cwd=tmp_path)
+    first = run(*command, "--workers", "2", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     for text in ("mock-pitch", "linear-probe", "Histopath.", "1 lacking", "simulated"):
         assert text in first.stdout
@@ -60,11 +57,11 @@ def test_eval_prints_a_table_writes_results_and_reuses_them(tmp_path: Path) -> N
     files = sorted((tmp_path / "runs/mock/results").glob("*.json"))
     assert len(files) == 11
     before = {path.name: path.read_bytes() for path in files}
-    again = run(*command, "--out", "elsewhere", cwd=tmp_path)
+    again = run(*command, "--workers", "2", "--out", "elsewhere", cwd=tmp_path)
     assert "11 results (11 known from earlier runs) in elsewhere/results" in again.stderr
     after = {p.name: p.read_bytes() for p in (tmp_path / "elsewhere/results").glob("*.json")}
     assert before == after
-    fresh = run(*command, "--fresh", "--out", "fresh", cwd=tmp_path)
+    fresh = run(*command, "--workers", "2", "--fresh", "--out", "fresh", cwd=tmp_path)
     assert "11 results in fresh/results" in fresh.stderr
     for path in (tmp_path / "fresh/results").glob("*.json"):
         assert path.read_bytes().split(b'"cost"')[0] == before[path.name].split(b'"cost"')[0]
@@ -78,17 +75,8 @@ def test_eval_json_is_json_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_task_all_says_what_it_skipped_and_why(tmp_path: Path) -> None:
-    done = run(
-        "eval",
-        "-m",
-        "mock-colours",
-        "-t",
-        "mock-pitch",
-        "-t",
-        "mock-slides",
-        "--out",
-        str(tmp_path),
-    )
+    command = ["eval", "-m", "mock-colours", "-t", "mock-pitch", "-t", "mock-slides"]
+    done = run(*command, "--out", str(tmp_path))
     assert "skipped mock-colours on mock-pitch: audio task, histopathology encoder" in done.stderr
 
 
@@ -125,13 +113,17 @@ def test_bad_input_gets_one_line_and_status_two(
     assert list(tmp_path.iterdir()) == []
 
 
+ONE = ["--workers", "1"]  # process
+
+
 def test_an_encoder_that_fails_does_not_take_the_others_with_it(tmp_path: Path) -> None:
     bad = tmp_path / "bad.py"
     bad.write_text(
         "import torch\nclass Bad(torch.nn.Module):\n    modality = 'audio'\n    input = {}\n"
         "    def forward(self, waveform, lengths):\n        return waveform[:, 0]\n"
     )
-    done = run("eval", "-m", str(bad), "-m", "mock-spectrum", "-t", "mock-pitch", cwd=tmp_path)
+    command = ["eval", "-m", str(bad), "-m", "mock-spectrum", "-t", "mock-pitch"]
+    done = run(*command, "--workers", "2", cwd=tmp_path)
     assert done.returncode == 1
     assert "failed" in done.stderr
     assert "it should be (B, D)" in done.stderr
@@ -145,7 +137,8 @@ def test_an_unforeseen_exception_is_one_line_of_its_encoder(tmp_path: Path) -> N
         "    def forward(self, waveform, lengths):\n"
         "        return torch.empty(len(waveform), 4, device='meta')\n"
     )
-    done = run("eval", "-m", f"{bad}:Bad", "-m", "mock-spectrum", "-t", "mock-pitch", cwd=tmp_path)
+    command = ["eval", "-m", f"{bad}:Bad", "-m", "mock-spectrum", "-t", "mock-pitch"]
+    done = run(*command, *ONE, cwd=tmp_path)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "2 results" in done.stderr
@@ -167,40 +160,21 @@ def test_list_options_and_unusable_places(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_keeps_what_was_done(tmp_path: Path, own_cache: Path) -> None:
-    command = [sys.executable, "-m", "benchmark.cli", "eval", "-m", "mock-slow", "-t", "mock-many"]
-    slow = {**os.environ, "MOCK_SECONDS": "0.3"}  # it must not end before it is stopped
-    process = subprocess.Popen(
-        command,
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=slow,
-        # A shell's background jobs inherit an ignored SIGINT.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    )
-    while not list(own_cache.glob("embeddings/*/*/*.safetensors")) and process.poll() is None:
+    slow = {"MOCK_SECONDS": "0.3"}  # it must not end before it is stopped
+    process = start("eval", "-m", "mock-slow", "-t", "mock-many", cwd=tmp_path, **slow)
+    while not list(own_cache.glob("embeddings/*/*/*.safetensors")) and process.running:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "the same command goes on from there" in errors
-    assert "Traceback" not in errors
+    done = process.wait()
+    assert done.returncode == 130
+    assert "the same command goes on from there" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_compare_report_and_cache_on_a_run(tmp_path: Path) -> None:
-    run(
-        "eval",
-        "-m",
-        "mock-spectrum",
-        "-m",
-        "mock-net",
-        "-t",
-        "mock-pitch",
-        "--out",
-        "a",
-        cwd=tmp_path,
-    )
-    run("eval", "-m", "mock-net", "-t", "mock-pitch", "--seed", "1", "--out", "b", cwd=tmp_path)
+    command = ["eval", *ONE, "-m", "mock-net", "-t", "mock-pitch"]
+    run(*command, "-m", "mock-spectrum", "--out", "a", cwd=tmp_path)
+    run(*command, "--seed", "1", "--out", "b", cwd=tmp_path)
     rows = json.loads(run("compare", "a", "--json", cwd=tmp_path).stdout)
     assert {(r["a"], r["b"], r["protocol"]) for r in rows} == {
         ("mock-net", "mock-spectrum", "knn"),
@@ -268,6 +242,24 @@ def test_missing_weights_are_said_before_any_work(model: str, tmp_path: Path) ->
     assert not list(tmp_path.rglob("*.json"))
 
 
+def test_show_tells_all_that_the_card_knows() -> None:
+    done = run("show", "phikon-v2")
+    shown = " ".join(done.stdout.split())
+    for fact in ("303,350,784", "size 224", "1024", "tcga, cptac, gtex", "not pinned", "MHIST"):
+        assert fact in shown
+    assert "commit 12af15fef9d0ac838c3f475bfbbf26d2060dd4f5" in run("show", "mert").stdout
+
+
+def test_an_untrained_encoder_has_seen_nothing(tmp_path: Path) -> None:
+    command = ["eval", "-m", "mock-pretrained", "--init", "random", "-t", "mock-pitch", "-p", "knn"]
+    done = run(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.rglob("results/*.json")
+    encoder = json.loads(path.read_text())["encoder"]
+    assert (encoder["weights"], encoder["seen_in_pretraining"]) == ("random", False)
+    assert "seen in pretraining" not in done.stdout
+
+
 def test_a_dataset_that_was_seen_in_pretraining_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "import torch\n"
@@ -279,7 +271,7 @@ def test_a_dataset_that_was_seen_in_pretraining_is_said_so(tmp_path: Path) -> No
         "        return spectrum[:, :64].log1p()\n"
     )
     command = ["eval", "-m", "mine.py:Mine", "-m", "mock-net", "-t", "mock-pitch", "-p", "knn"]
-    done = run(*command, cwd=tmp_path)
+    done = run(*command, *ONE, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     results = [json.loads(path.read_text()) for path in tmp_path.rglob("results/*.json")]
     seen = {

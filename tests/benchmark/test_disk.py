@@ -84,6 +84,66 @@ def test_helper_processes_give_the_same_copy_as_one(
     assert (read_row(loaded["train"], 29)["input"]["waveform"] == stored).all()
 
 
+def test_what_is_prepared_is_not_decoded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path)
+    first = read_row(load_task("mock-disk", tmp_path).load()["test"], 5)
+    again = load_task("mock-disk", tmp_path)
+    for method in ("rows", "read"):
+        monkeypatch.setattr(type(again), method, None)
+    second = read_row(again.load()["test"], 5)
+    assert (second["input"]["waveform"] == first["input"]["waveform"]).all()
+    assert not second["input"]["waveform"].flags.owndata  # a view on the mapped file
+
+
+LONG = """
+import numpy as np
+from benchmark.task import Task
+
+class Long(Task):
+    source, splits = "long", ("train",)
+
+    def rows(self, split):
+        for index in range(60):
+            yield {"id": index, "group": index, "pitch_class": 0}
+
+    def read(self, row):
+        wave = np.random.default_rng(row["id"]).integers(-9, 9, 2_000_000).astype(np.int16)
+        return {"input": {"waveform": wave, "sample_rate": 4000}}
+"""
+PEAK = """
+import resource
+from benchmark import decoding, prepare
+from benchmark.catalog import task_card
+from long import Long
+
+def peak(who):
+    return resource.getrusage(who).ru_maxrss >> 10
+
+if __name__ == "__main__":
+    decoding.ALONE_SECONDS = 0.0
+    task = Long(task_card("mock-pitch"))
+    prepare.prepared_folder(task)
+    before = peak(resource.RUSAGE_SELF)
+    folder = prepare.prepare(task, workers=2)
+    assert not list(folder.glob("part-*"))
+    print(peak(resource.RUSAGE_SELF) - before, peak(resource.RUSAGE_CHILDREN))
+"""
+
+
+def test_memory_does_not_grow_with_the_dataset(tmp_path: Path) -> None:
+    """240 MB in recordings of 4 MB; a process holds a few of them, whatever their number."""
+    (tmp_path / "long.py").write_text(LONG)
+    (tmp_path / "peak.py").write_text(PEAK)
+    told = subprocess.run(
+        [sys.executable, str(tmp_path / "peak.py")], capture_output=True, text=True, check=True
+    )
+    more, helper = map(int, told.stdout.split())  # MiB
+    assert more < 100
+    assert helper < 250
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("damage", ["cut", "gone", "nan"])
 def test_a_damaged_recording_is_named_whichever_process_reads_it(
@@ -237,29 +297,3 @@ def test_scores_of_official_folds_are_means_over_folds(tmp_path: Path) -> None:
     for result in (probe, knn, retrieval):
         score = result.metrics[result.metric]
         assert score.low <= score.value <= score.high
-
-
-def test_a_fold_is_scored_as_if_it_were_the_test_split(tmp_path: Path) -> None:
-    from benchmark.cross_validation import mean_scores
-    from benchmark.protocols import protocol
-    from benchmark.protocols.contract import Split
-
-    rng = np.random.default_rng(1)
-
-    def split(name: str) -> Split:
-        labels = np.arange(40) % 3
-        groups = np.array([f"{name}{index}" for index in range(40)])
-        return Split(
-            (rng.standard_normal((40, 5)) + labels[:, None]).astype(np.float32),
-            labels, groups, groups,
-        )  # fmt: skip
-
-    card = load_task("mock-pitch").card
-    a, b, c = split("a"), split("b"), split("c")
-    found = [protocol("knn").run(a, None, test, card) for test in (b, c)]
-    mean = mean_scores(found)
-    values = [scores.metrics["accuracy"].value for scores in found]
-    assert mean.metrics["accuracy"].value == pytest.approx(np.mean(values))
-    assert mean.replicates == pytest.approx((found[0].replicates + found[1].replicates) / 2)
-    one, both = found[0].metrics["macro_f1"], mean.metrics["macro_f1"]
-    assert both.high - both.low < one.high - one.low  # twice the data

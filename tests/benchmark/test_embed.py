@@ -1,10 +1,7 @@
 """Embedding: batches, windows and shards change nothing; kills cost at most a shard each."""
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import run, start
 
 from benchmark.catalog import load_task
 from benchmark.embed import SHARD, Embeddings, EmbedOptions, embed_split
@@ -138,17 +136,7 @@ def test_a_faulty_encoder_gets_one_clear_error(answer: object, message: str) -> 
         embed(encoder, "mock-pitch")
 
 
-EVAL = [
-    sys.executable,
-    "-m",
-    "benchmark.cli",
-    "eval",
-    "--model",
-    "mock-slow",
-    "--task",
-    "mock-many",
-]
-EVAL += ["--json", "--workers", "1", "--out"]
+EVAL = ["eval", "--model", "mock-slow", "--task", "mock-many", "--workers", "1", "--out"]
 
 
 def scores(folder: Path) -> str:
@@ -161,31 +149,25 @@ def test_ten_kills_change_no_digit_and_cost_at_most_a_shard_each(
     tmp_path: Path, own_cache: Path
 ) -> None:
     """SIGKILL at random moments while embedding, then the same command again."""
-    undisturbed = {**os.environ, "SSL_BENCH_CACHE": str(tmp_path / "undisturbed")}
-    subprocess.run([*EVAL, str(tmp_path / "a")], env=undisturbed, check=True, capture_output=True)
+    undisturbed = run(*EVAL, str(tmp_path / "a"), SSL_BENCH_CACHE=str(tmp_path / "undisturbed"))
+    assert undisturbed.returncode == 0, undisturbed.stderr
     log = tmp_path / "log"
     log.touch()
-    environment = {**os.environ, "MOCK_LOG": str(log)}
     chance = random.Random(0)
     kills = 0
     while kills < 10:
         before = log.stat().st_size
-        process = subprocess.Popen(
-            [*EVAL, str(tmp_path / "b")],
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        while log.stat().st_size == before and process.poll() is None:
+        process = start(*EVAL, str(tmp_path / "b"), MOCK_LOG=str(log))
+        while log.stat().st_size == before and process.running:
             time.sleep(0.005)  # until it embeds
-        if process.poll() is not None:
-            break  # it finished: the kills below were too late to matter
         time.sleep(chance.uniform(0.0, 0.12))
+        if not process.running:
+            break  # it finished: the kills below were too late to matter
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        assert process.wait().returncode in (0, -signal.SIGKILL)
         kills += 1
     assert kills >= 5
-    subprocess.run([*EVAL, str(tmp_path / "b")], env=environment, check=True, capture_output=True)
+    assert run(*EVAL, str(tmp_path / "b"), MOCK_LOG=str(log)).returncode == 0
     assert scores(tmp_path / "a") == scores(tmp_path / "b")
     given = sum(map(int, log.read_text().split()))
     assert given <= 1280 + 2 * 64 + kills * SHARD["clip"]
@@ -193,11 +175,7 @@ def test_ten_kills_change_no_digit_and_cost_at_most_a_shard_each(
 
 def test_two_processes_on_one_store_agree(tmp_path: Path, own_cache: Path) -> None:
     log = tmp_path / "log"
-    environment = {**os.environ, "MOCK_LOG": str(log)}
-    processes = [
-        subprocess.Popen([*EVAL, str(tmp_path / name)], env=environment, stdout=subprocess.DEVNULL)
-        for name in "ab"
-    ]
-    assert [process.wait() for process in processes] == [0, 0]
+    processes = [start(*EVAL, str(tmp_path / name), MOCK_LOG=str(log)) for name in "ab"]
+    assert [process.wait().returncode for process in processes] == [0, 0]
     assert scores(tmp_path / "a") == scores(tmp_path / "b")
     assert sum(map(int, log.read_text().split())) == 1280 + 2 * 64

@@ -123,6 +123,7 @@ def test_the_check_names_leaks_copies_and_absent_classes() -> None:
     assert "train1 (train and test)" in findings["groups"].detail
     assert "train0 = test0 (train and test)" in findings["duplicates"].detail
     assert "high in train" in findings["labels"].detail
+    assert findings["labels"].note
     assert findings["files"].passed
 
 

@@ -15,7 +15,7 @@ from benchmark.events import Event, RunOptions
 from benchmark.plan import EncoderRef, Unit
 from benchmark.report.page import write_page
 from benchmark.report.summary import normalised_score, summarise
-from benchmark.report.tables import number, overall_table, results_table
+from benchmark.report.tables import SEEN, number, overall_table, results_table
 from benchmark.results import Result, pack, read_result, read_run, write_result
 from benchmark.run import run_unit
 
@@ -166,3 +166,28 @@ def test_the_page_shows_every_result_and_escapes_names(
         assert f"{result.score.value:.3f}" in page
     assert page.count("<svg") >= 2
     assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "")
+
+
+def test_data_seen_in_pretraining_is_marked_where_it_counts(
+    results: list[Result], tmp_path: Path
+) -> None:
+    """In the task's tables and in the domain's mean, not beside the encoder's other scores."""
+    task = "mock-tags"
+    marked = [
+        result.model_copy(
+            update={"encoder": result.encoder.model_copy(update={"seen_in_pretraining": True})}
+        )
+        if result.task.name == task and result.encoder.name == "mock-net"
+        else result
+        for result in results
+    ]
+    rows = {row.encoder: row for row in summarise(marked).rows}
+    assert rows["mock-net"].domains["audio"].seen
+    assert not rows["mock-spectrum"].domains["audio"].seen
+    page = write_page(marked, tmp_path / "page.html", "Seen").read_text()
+    assert page.count('class="seen">seen in pretraining</span></td>') == 1  # in the task's table
+    console = Console(width=200, record=True)
+    console.print(overall_table(summarise(marked)))
+    assert f"{SEEN} data of a task was seen in pretraining" in console.export_text()
+    console.print(overall_table(summarise(results)))
+    assert SEEN not in console.export_text()

@@ -42,4 +42,22 @@ ENCODERS = [
         kind="features",
         title="Mock: slow",
     ),
+    EncoderCard(
+        name="mock-patient",
+        target="ssl_bench_mock_parts:Patient",
+        modality="audio",
+        title="Mock: takes weights, and its time",
+    ),
+    EncoderCard(
+        name="mock-stumbling",
+        target="ssl_bench_mock_parts:Stumbling",
+        modality="audio",
+        title="Mock: crashes the first time",
+    ),
+    EncoderCard(
+        name="mock-crashing",
+        target="ssl_bench_mock_parts:Crashing",
+        modality="audio",
+        title="Mock: crashes every time",
+    ),
 ]

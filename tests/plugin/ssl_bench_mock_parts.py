@@ -1,16 +1,16 @@
 """The mock tasks and encoders themselves; imports torch, so only on use."""
 
 import os
+import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmark.distribution import Distribution
-from benchmark.files import read_csv, reading
-from benchmark.task import Task, folds
+from benchmark.task import Task
 
 COUNTS = {"train": 60, "validation": 30, "test": 45}
 CLASSES = 3
@@ -99,6 +99,37 @@ class Net(torch.nn.Module):
         return torch.tanh(self.project(self.spectrum(waveform, lengths)))
 
 
+class Patient(Net):
+    """The same; takes its time, to be built and for each batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        time.sleep(1.5)
+
+    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.3)
+        return super().forward(waveform, lengths)
+
+
+class Crashing(Net):
+    """The same; its process dies where others embed."""
+
+    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        os.kill(os.getpid(), signal.SIGSEGV)
+        return super().forward(waveform, lengths)
+
+
+class Stumbling(Crashing):
+    """The same, but only where it has not been before."""
+
+    def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        trace = Path(os.environ["SSL_BENCH_CACHE"]) / "stumbled"
+        if trace.exists():
+            return Net.forward(self, waveform, lengths)
+        trace.touch()
+        return super().forward(waveform, lengths)
+
+
 class Colours(torch.nn.Module):
     """Mean colour, and of each 4 × 4 cell."""
 
@@ -142,34 +173,3 @@ class Slow(torch.nn.Module):
             with open(os.environ["MOCK_LOG"], "a") as log:
                 log.write(f"{len(waveform)}\n")
         return torch.fft.rfft(waveform[:, :200], dim=-1).abs()
-
-
-class MockDisk(Task):
-    """Tones on disk: meta.csv (file, speaker, pitch, split) and audio/*.npy."""
-
-    source = "mock-disk"
-    distribution = Distribution(("mock-disk",), ("meta.csv", "audio/*.npy"), apply="Ask the mock.")
-
-    def rows(self, split: str) -> Iterator[dict[str, Any]]:
-        path = self.path("meta.csv")
-        for row in read_csv(path, ["file", "speaker", "pitch", "split"]):
-            if row["split"] == split:
-                yield {
-                    "id": row["file"],
-                    "group": row["speaker"],
-                    "pitch_class": self.label("pitch_class", row["pitch"], path),
-                    "_file": self.folder / "audio" / row["file"],
-                }
-
-    def read(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        with reading(row["_file"]):
-            wave = np.load(row["_file"], allow_pickle=False)
-        return {"input": {"waveform": wave, "sample_rate": 4000}}
-
-
-class MockFolds(MockDisk):
-    """The same with three folds in the place of splits."""
-
-    source = "mock-folds"
-    distribution = Distribution(("mock-folds",), ("meta.csv", "audio/*.npy"))
-    splits = folds(3)

@@ -240,7 +240,8 @@ def embedded(task: Task, split: str, encoder: Any) -> Split:
 
 
 @pytest.mark.parametrize("name", ["shape-descriptors", "point-mae", "i2p-mae", "ulip"])
-def test_encoders_give_patches_where_the_shape_is(name: str, card) -> None:
+def test_encoders_give_patches_where_the_shape_is(name: str, card, monkeypatch) -> None:
+    monkeypatch.setattr(parts_module, "MAX_POINTS", 3000)
     task = Furniture(card.model_copy(update={"modality": "pointcloud"}))
     random = None if name == "shape-descriptors" else "random"
     encoder = load_encoder(name, init=random, reduced=True)
