@@ -14,6 +14,7 @@ from leaderboard.app import create_app
 from leaderboard.db import Result, ResultState
 from leaderboard.db.engine import make_engine, writing_sessions
 from leaderboard.db.migrate import migrate
+from leaderboard.evaluation.sandbox import refuse_bare_root
 from leaderboard.operations import configure_logs
 from leaderboard.queries.catalog import cards, suite_names
 from leaderboard.results.load import load_run
@@ -29,6 +30,7 @@ def serve_command(host: str | None, port: int | None, home: Path | None, load: l
     chosen = {"host": host, "port": port, "home": home}
     settings = load_settings(**{key: value for key, value in chosen.items() if value is not None})
     configure_logs(settings)
+    refuse_bare_root()
     app = create_app(settings)
     _load(app.state.writing, load or _starter_run(app.state.sessions), ResultState.VERIFIED)
     typer.echo(f"http://{settings.host}:{settings.port}", err=True)

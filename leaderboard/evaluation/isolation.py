@@ -39,6 +39,15 @@ FIRST_UID = 10_000_000  # + process id: no other process has this user id
 NOBODY = 65534
 
 
+def may_change_user() -> bool:
+    """Whether root has been left with CAP_CHOWN, CAP_SETGID and CAP_SETUID, and this is root."""
+    if os.geteuid() != 0:
+        return False
+    lines = Path("/proc/self/status").read_text().splitlines()
+    held = next((int(line.split()[1], 16) for line in lines if line.startswith("CapEff:")), 0)
+    return all(held >> number & 1 for number in (0, 6, 7))
+
+
 def namespaces(job: Job) -> str:
     """Leave the parent's namespaces, if that is allowed; returns why not."""
     if not job.namespaces:

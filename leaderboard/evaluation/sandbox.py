@@ -16,10 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmark.errors import SslBenchError
+from leaderboard.evaluation import isolation
 from leaderboard.evaluation.conversation import Conversation, Pipes, StepError, StoppedError, Tell
 from leaderboard.evaluation.limits import Job
 
-__all__ = ["ENGINE", "Sandbox", "StepError", "StoppedError"]
+__all__ = ["ENGINE", "Sandbox", "StepError", "StoppedError", "refuse_bare_root"]
 
 ZYGOTE = Path(__file__).with_name("zygote.py")
 ENGINE = (  # what nearly every step needs, imported once
@@ -35,6 +37,19 @@ ENGINE = (  # what nearly every step needs, imported once
     "benchmark.protocols.knn",
     "leaderboard.evaluation.step",
 )
+
+
+def refuse_bare_root() -> None:
+    """Limits do not hold for root: its steps take another user id, or there are none.
+
+    Raises:
+        SslBenchError: this is root, and a container took the right to change the user away.
+    """
+    if os.geteuid() == 0 and not isolation.may_change_user():
+        raise SslBenchError(
+            "what is submitted must not run as root, and this root may not change its user: start "
+            "it as another user, or leave it the capabilities CHOWN, SETGID and SETUID"
+        )
 
 
 class Sandbox:

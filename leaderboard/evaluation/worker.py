@@ -27,7 +27,7 @@ from leaderboard.evaluation import heartbeats, queue, workflow
 from leaderboard.evaluation.evaluation import Evaluation
 from leaderboard.evaluation.files import folder_of, remove_folder
 from leaderboard.evaluation.journal import Journal, finish
-from leaderboard.evaluation.sandbox import Sandbox
+from leaderboard.evaluation.sandbox import Sandbox, refuse_bare_root
 from leaderboard.evaluation.signing import Signer
 from leaderboard.settings import Settings
 
@@ -233,5 +233,6 @@ def worker_command(settings: Settings, device: str | None, once: bool) -> None:
     from leaderboard.operations import configure_logs
 
     configure_logs(settings)
+    refuse_bare_root()
     found, _ = choose_device(device or settings.worker_device, "auto")
     Worker(settings, found, once=once).run()

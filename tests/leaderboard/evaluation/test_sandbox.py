@@ -279,3 +279,27 @@ def nothing_left(own: Path) -> Iterator[None]:
     before = folders_of_steps()
     yield
     assert folders_of_steps() <= before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up the rights of root")
+def test_root_that_may_not_change_its_user_starts_nothing(tmp_path: Path) -> None:
+    command = ["worker", "--once", "--home", str(tmp_path / "site")]
+    found = subprocess.run(
+        [
+            "setpriv",
+            "--bounding-set",
+            "-all",
+            "--inh-caps",
+            "-all",
+            sys.executable,
+            "-m",
+            "benchmark.cli",
+            *command,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode != 0
+    assert "must not run as root" in found.stderr
+    assert "Traceback" not in found.stderr
