@@ -104,6 +104,13 @@ def test_columns_are_chosen_in_the_address(filled: TestClient) -> None:
     assert text == "Rank Encoder ECG Licence"
 
 
+def test_a_domain_page_says_its_domain_once(filled: TestClient) -> None:
+    """It is in the path: neither links nor the search form repeat it; the exports have to."""
+    text = filled.get("/domains/audio").text
+    assert not re.search(r'href="/domains/[^"]*[?&;]domain=', text)
+    assert "/export/leaderboard.csv?domain=audio" in text
+
+
 def test_empty_sites_say_how_to_fill_them(client: TestClient) -> None:
     assert "ssl-bench site load runs/starter" in client.get("/").text
     assert "No encoder has a result here yet" in client.get("/tasks/esc50").text
