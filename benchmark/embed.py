@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -23,8 +23,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmark.batching import BatchSize
 from benchmark.encoder import Kind, LoadedEncoder
-from benchmark.errors import EncoderError
+from benchmark.errors import DeviceMemoryError, EncoderError
 from benchmark.events import COMPILED
 from benchmark.inputs import Window
 from benchmark.prepare import read_rows
@@ -92,19 +93,35 @@ def embed_split(
         EncoderError: the encoder fails, or returns a wrong shape or NaN; names the sample.
         SslBenchError: the store's disk is full or unusable.
     """
-    key = EntryKey(
-        encoder.digest, fingerprint, kind, options.precision, ",".join(towers), engine_code()
+    names = {"encoder": encoder.name, **(about or {})}
+    entry = split_entry(
+        store, encoder.digest, fingerprint, kind, len(dataset), options.precision, towers, names
     )
-    entry = store.entry(key, len(dataset), SHARD[kind], {"encoder": encoder.name, **(about or {})})
     missing = list(range(entry.shards)) if options.fresh else entry.missing()
     if missing or not entry.complete:
         with entry.exclusive():
             missing = list(range(entry.shards)) if options.fresh else entry.missing()
-            source = _Source(dataset, tuple(towers), materialise)
-            _compute(encoder, source, kind, entry, missing, options, progress)
+            source = Source(dataset, tuple(towers), materialise)
+            embed_shards(encoder, source, kind, entry, missing, options, progress)
             entry.finish()
     progress(len(dataset), len(dataset))
     return Embeddings(entry.read(), entry.seconds(), entry.count, len(missing))
+
+
+def split_entry(
+    store: EmbeddingStore,
+    encoder: str,
+    fingerprint: str,
+    kind: Kind,
+    count: int,
+    precision: str,
+    towers: Sequence[str] = (),
+    about: dict[str, Any] | None = None,
+) -> Entry:
+    """Where the store has, or will have, the embeddings of a split of `count` examples by the
+    encoder of this digest."""
+    key = EntryKey(encoder, fingerprint, kind, precision, ",".join(towers), engine_code())
+    return store.entry(key, count, SHARD[kind], about or {})
 
 
 @cache
@@ -116,7 +133,7 @@ def engine_code() -> str:
 
 
 @dataclass(frozen=True)
-class _Source:
+class Source:
     """Where examples come from: a prepared split, the towers taken, how to open what is stored."""
 
     dataset: Dataset
@@ -124,15 +141,21 @@ class _Source:
     materialise: Materialise
 
 
-def _compute(
+def embed_shards(
     encoder: LoadedEncoder,
-    source: _Source,
+    source: Source,
     kind: Kind,
     entry: Entry,
     missing: Sequence[int],
     options: EmbedOptions,
-    progress: Progress,
+    progress: Progress = lambda done, total: None,
 ) -> None:
+    """Compute the shards `missing` of an entry and write each as it is done; neither takes the
+    entry's lock nor finishes it, so that several workers can share an entry's shards.
+
+    Raises:
+        EncoderError, SslBenchError: as `embed_split`.
+    """
     encoder.module.to(options.device)
     done = entry.count - sum(len(entry.span(index)) for index in missing)
     progress(done, entry.count)
@@ -156,7 +179,7 @@ def _compute(
             progress(done, entry.count)
 
 
-def _pieces(encoder: LoadedEncoder, source: _Source, span: range, kind: Kind) -> list[Piece]:
+def _pieces(encoder: LoadedEncoder, source: Source, span: range, kind: Kind) -> list[Piece]:
     pieces: list[Piece] = []
     for index, row in zip(span, read_rows(source.dataset, span), strict=True):
         example = source.materialise(row["input"])
@@ -170,18 +193,34 @@ def _pieces(encoder: LoadedEncoder, source: _Source, span: range, kind: Kind) ->
 def embed_windows(
     encoder: LoadedEncoder, pieces: Sequence[Piece], kind: Kind, options: EmbedOptions
 ) -> Iterator[tuple[Piece, dict[str, NDArray[Any]]]]:
-    """Run the encoder over batches of windows of similar length; yields each window's output."""
+    """Run the encoder over batches of windows of similar length; yields each window's output.
+
+    A batch that does not fit into the device's memory is halved, and so are those after it.
+    """
     ordered = sorted(pieces, key=lambda piece: -piece.window.length)
-    starts = range(0, len(ordered), options.batch_size)
+    fits = BatchSize(options.batch_size, encoder.digest, kind, options.precision, options.device)
+    size, done = fits.current, 0
     with ThreadPoolExecutor(1, "collate") as pool:
-        batches = [ordered[start : start + options.batch_size] for start in starts]
-        collate = encoder.spec.collate
-        upcoming = pool.submit(collate, [p.window for p in batches[0]])
-        for position, batch in enumerate(batches):
+
+        def collated(start: int) -> Future[dict[str, torch.Tensor]]:
+            return pool.submit(encoder.spec.collate, [p.window for p in ordered[start:][:size]])
+
+        upcoming = collated(0)
+        while batch := ordered[done : done + size]:
             tensors = upcoming.result()
-            if position + 1 < len(batches):
-                upcoming = pool.submit(collate, [p.window for p in batches[position + 1]])
-            outputs = forward(encoder, tensors, kind, options)
+            if done + size < len(ordered):
+                upcoming = collated(done + size)
+            try:
+                outputs = forward(encoder, tensors, kind, options)
+            except DeviceMemoryError:
+                if len(batch) == 1:
+                    raise
+                outputs = None
+            if outputs is None:  # here the failed batch is no longer held by its exception
+                size = fits.halve(len(batch))
+                upcoming = collated(done)
+                continue
+            done += len(batch)
             for row, piece in enumerate(batch):
                 yield piece, _own(encoder, piece, outputs, row, tensors, kind)
 
@@ -228,8 +267,9 @@ def forward(
         with torch.inference_mode(), autocast:
             output = call(encoder.module, method, moved, compiled=compiled)
     except torch.OutOfMemoryError as error:
-        raise EncoderError(
-            f"encoder {encoder.name} runs out of memory on {device}: use a smaller --batch-size"
+        raise DeviceMemoryError(
+            f"encoder {encoder.name} runs out of memory on {device} with a batch of "
+            f"{len(next(iter(batch.values())))}: free the device, or use a larger one"
         ) from error
     except Exception as error:
         text = " ".join(str(error).split())[:300]

@@ -11,3 +11,7 @@ class DatasetError(SslBenchError):
 
 class EncoderError(SslBenchError):
     """An encoder that cannot be found, loaded or run, or that breaks the encoder contract."""
+
+
+class DeviceMemoryError(EncoderError):
+    """A batch does not fit into the device's memory."""

@@ -15,7 +15,7 @@ COMPILED = "+compile"  # after a precision: the encoder runs through torch.compi
 class RunOptions:
     """How a run is done."""
 
-    out: Path
+    out: Path | None  # where results are written; None: only in the cache, the caller does the rest
     data_dir: Path | None = None
     device: str = "cpu"
     precision: str = "float32"
@@ -23,6 +23,7 @@ class RunOptions:
     threads: int = 1  # per worker process
     seed: int = 0
     fresh: bool = False
+    embedded: bool = False  # what embeddings there are belong to this run, also to a fresh one
 
 
 @dataclass(frozen=True)

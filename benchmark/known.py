@@ -81,7 +81,8 @@ class Known:
         except SslBenchError as error:
             log.warning("%s; it is computed again", error)
             return False
-        write_result(result, self.options.out / "results")
+        if self.options.out is not None:
+            write_result(result, self.options.out / "results")
         self.pass_on(Event("result", self.ref.name, card.name, name, result=result, reused=True))
         return True
 

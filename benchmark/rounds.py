@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -33,6 +34,16 @@ def rounds(task: Task) -> tuple[Round, ...]:
         return tuple(Round((train,), None, test) for train, test in pairs)
     train = tuple(name for name in names if name == "train")
     return (Round(train, "validation" if "validation" in names else None, "test"),)
+
+
+def splits_read(task: Task, read: Sequence[str]) -> list[str]:
+    """The splits that a protocol which reads these roles needs, in the task's order."""
+    needed = {names.test for names in rounds(task)}
+    if "train" in read:
+        needed |= {split for names in rounds(task) for split in names.train}
+    if "validation" in read:
+        needed |= {names.validation for names in rounds(task) if names.validation}
+    return [split for split in task.splits if split in needed]
 
 
 def independent_runs(task: Task) -> bool:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from benchmark.catalog import load_task
@@ -30,7 +30,7 @@ from benchmark.results import (
     pack,
     write_result,
 )
-from benchmark.rounds import independent_runs, rounds
+from benchmark.rounds import independent_runs, rounds, splits_read
 
 if TYPE_CHECKING:
     from benchmark.embed import Embeddings
@@ -49,19 +49,26 @@ def run_unit(unit: Unit, options: RunOptions, tell: Tell) -> None:
     for task, protocols in unit.jobs:
         try:
             session.run_task(load_task(task, options.data_dir), protocols)
-        except SslBenchError as error:
-            tell(Event("failure", unit.encoder.name, task, str(error)))
-        except ImportError as error:
-            package = (error.name or "").partition(".")[0]
-            remedy = f"pip install {package}" if package else "install what it names"
-            detail = f"a package is missing ({error}): {remedy}"
-            tell(Event("failure", unit.encoder.name, task, detail))
         except Exception as error:
-            if os.environ.get("SSL_BENCH_DEBUG"):
-                raise
-            text = f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
-            detail = f"{text} (SSL_BENCH_DEBUG=1 shows where)"
-            tell(Event("failure", unit.encoder.name, task, detail))
+            tell(Event("failure", unit.encoder.name, task, failure_detail(error)))
+
+
+def failure_detail(error: Exception) -> str:
+    """What the user is told of a task that fails, in one line.
+
+    Raises:
+        Exception: the error itself where it was not foreseen and SSL_BENCH_DEBUG is set.
+    """
+    if isinstance(error, SslBenchError):
+        return str(error)
+    if isinstance(error, ImportError):
+        package = (error.name or "").partition(".")[0]
+        remedy = f"pip install {package}" if package else "install what it names"
+        return f"a package is missing ({error}): {remedy}"
+    if os.environ.get("SSL_BENCH_DEBUG"):
+        raise error
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
+    return f"{text} (SSL_BENCH_DEBUG=1 shows where)"
 
 
 class _Session:
@@ -115,7 +122,8 @@ class _Session:
         path = known.path(name, "json")
         result = _result(path.stem, encoder, dimension, task, name, scores, self.options, cost)
         write_result(result, path.parent, path.name)
-        write_result(result, self.options.out / "results")
+        if self.options.out is not None:
+            write_result(result, self.options.out / "results")
         self.tell(Event("result", self.ref.name, task.card.name, name, result=result))
 
     def _score(self, task: Task, name: str, splits: dict[str, Split]) -> Scores:
@@ -147,12 +155,7 @@ class _Session:
         from benchmark.splits import build_split
 
         splits, seconds, samples = {}, 0.0, 0
-        needed = {names.test for names in rounds(task)}
-        if "train" in read:
-            needed |= {split for names in rounds(task) for split in names.train}
-        if "validation" in read:
-            needed |= {names.validation for names in rounds(task) if names.validation}
-        for split in (s for s in task.splits if s in needed):
+        for split in splits_read(task, read):
             embedded = self._embed(task, split, kind)
             splits[split] = build_split(task, split, embedded.arrays, kind, self._encoder())
             seconds += embedded.seconds
@@ -187,16 +190,26 @@ class _Session:
             EmbeddingStore(store_root()),
             towers=task.card.towers,
             materialise=task.materialise,
-            options=EmbedOptions(o.device, o.precision, o.batch_size, o.fresh),
-            about={"source": task.source, "split": split, "kind": kind, "precision": o.precision},
+            options=EmbedOptions(o.device, o.precision, o.batch_size, o.fresh and not o.embedded),
+            about=about_entry(task, split, kind, o),
             progress=progress,
         )
         return self.embedded[key]
 
 
-@cache
+def about_entry(task: Task, split: str, kind: Kind, options: RunOptions) -> dict[str, str]:
+    """What `cache ls` shows of the embeddings of one split."""
+    return {
+        "source": task.source,
+        "split": split,
+        "kind": kind,
+        "precision": options.precision,
+    }
+
+
+@lru_cache(maxsize=2)  # units come encoder by encoder; more would fill the memory
 def loaded(ref: EncoderRef, seed: int) -> LoadedEncoder:
-    """The encoder, loaded once per process."""
+    """The encoder, loaded once per process and kept while it is in use."""
     from benchmark.encoder import load_encoder
 
     return load_encoder(

@@ -16,7 +16,7 @@ from rich.markup import escape
 from benchmark.catalog import encoder_cards
 from benchmark.errors import SslBenchError
 from benchmark.events import COMPILED, RunOptions
-from benchmark.execute import default_workers, execute
+from benchmark.executors.local import default_workers, execute
 from benchmark.modalities import MODALITIES
 from benchmark.plan import (
     EncoderRef,

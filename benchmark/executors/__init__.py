@@ -1,0 +1,1 @@
+"""Carrying out a plan: on this machine (`local`) or on a Ray cluster (`ray`)."""
