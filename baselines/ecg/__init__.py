@@ -47,7 +47,26 @@ def _merl(name: str, arch: str, parameters: int, dimension: int) -> EncoderCard:
     )
 
 
-def _hubert(name: str, size: str, parameters: int, dimension: int, revision: str) -> EncoderCard:
+# Commit and sha256 of model.safetensors as Cardiology-NP-OS/EKG-Interpretations records them
+# (donors/edoar-do_hubert-ecg/MODEL_BOUNDARY.json).
+HUBERT_WEIGHTS = {
+    "small": (
+        "eca1c5af82da493a86a2bf0a89733234c9c3617d",
+        "c78fa955268212f8ed20bc69fb1b882d76a4351df2466061335950949394a4d2",
+    ),
+    "base": (
+        "8ffa1ad3593366ca45f5351d75317d4ff8f14465",
+        "05bc1b1317f8e3063811a03fb840f5bf8a85968191e209c0cfbaa0c52c8aa1ae",
+    ),
+    "large": (
+        "f297337d4e33198800441e3d64e0dd393774637f",
+        "9a0eb8484f73793aa678936984243da92ae80d7b81e2fe77d1ea6dee2bdf5ec2",
+    ),
+}
+
+
+def _hubert(name: str, size: str, parameters: int, dimension: int) -> EncoderCard:
+    repository = f"Edoardo-Coppola/hubert-ecg-{size}"  # once Edoardo-BS
     return EncoderCard(
         name=name,
         target="baselines.ecg.hubert_ecg:HubertEcg",
@@ -87,8 +106,8 @@ def _hubert(name: str, size: str, parameters: int, dimension: int, revision: str
             "sami-trop",
             "sph",
         ),
-        weights=f"model.safetensors of https://huggingface.co/Edoardo-BS/hubert-ecg-{size}",
-        hub=HubFile(f"Edoardo-BS/hubert-ecg-{size}", "model.safetensors", revision),
+        weights=f"model.safetensors of https://huggingface.co/{repository}",
+        hub=HubFile(repository, "model.safetensors", *HUBERT_WEIGHTS[size]),
         reported=(
             "fine-tuned (not frozen): AUROC from 0.843 on small data sets to 0.99 on larger ones, "
             "no size named (README of Edoar-do/HuBERT-ECG)",
@@ -159,24 +178,12 @@ ENCODERS: list[EncoderCard] = [
         ),
     ),
     *(
-        _hubert(name, size, parameters, dimension, revision)
-        for name, size, parameters, dimension, revision in (
-            ("hubert-ecg", "base", 92_798_080, 768, "main"),
-            (
-                "hubert-ecg-small",
-                "small",
-                30_209_152,
-                512,
-                "8c892233b371d2c50f2d43c7ec95b6d4b8889e60",
-            ),
-            ("hubert-ecg-base", "base", 92_798_080, 768, "main"),
-            (
-                "hubert-ecg-large",
-                "large",
-                187_643_776,
-                960,
-                "cd674366fe48f6cbdb1d81f6c757379cc85def38",
-            ),
+        _hubert(name, size, parameters, dimension)
+        for name, size, parameters, dimension in (
+            ("hubert-ecg", "base", 92_798_080, 768),
+            ("hubert-ecg-small", "small", 30_209_152, 512),
+            ("hubert-ecg-base", "base", 92_798_080, 768),
+            ("hubert-ecg-large", "large", 187_643_776, 960),
         )
     ),
 ]

@@ -1,7 +1,8 @@
 """HuBERT-ECG: the HuBERT architecture over twelve leads laid end to end.
 
-Coppola et al. 2024, https://doi.org/10.1101/2024.11.14.24317328; weights Edoardo-BS/hubert-ecg-* on
-the Hugging Face hub, sizes and evaluation as in https://github.com/Edoar-do/HuBERT-ECG (`code/`).
+Coppola et al. 2024, https://doi.org/10.1101/2024.11.14.24317328; weights
+Edoardo-Coppola/hubert-ecg-* on the Hugging Face hub, sizes and evaluation as in
+https://github.com/Edoar-do/HuBERT-ECG (`code/`).
 """
 
 from __future__ import annotations

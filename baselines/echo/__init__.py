@@ -113,7 +113,11 @@ ENCODERS: list[EncoderCard] = [
         pretraining="self-distillation on ImageNet-1k, without labels",
         pretraining_data=("imagenet",),
         weights="model.safetensors from https://huggingface.co/timm/vit_small_patch16_224.dino",
-        hub=HubFile("timm/vit_small_patch16_224.dino", "model.safetensors"),
+        hub=HubFile(
+            "timm/vit_small_patch16_224.dino",
+            "model.safetensors",
+            revision="10e440b8a34dfd657a90f2fcaa988c6b6a2f0da4",
+        ),
         reduced={"depth": 1, "frames": 4, "size": 64},
     ),
     EncoderCard(

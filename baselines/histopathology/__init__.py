@@ -162,7 +162,13 @@ ENCODERS: list[EncoderCard] = [
         pretraining="DINOv2 on 460 million tiles of more than 100 public cohorts",
         pretraining_data=("tcga", "cptac", "gtex"),
         weights="model.safetensors from https://huggingface.co/owkin/phikon-v2",
-        hub=HubFile("owkin/phikon-v2", "model.safetensors"),
+        # commit and checksum as several analyses published on GitHub record them
+        hub=HubFile(
+            "owkin/phikon-v2",
+            "model.safetensors",
+            revision="2ae989a9c40cffaa27f0a6cb29cc94d1d6f9a5fd",
+            sha256="261ae680fa699b3b951597fd57aa19c02ef735805acb104b93af69b36d928569",
+        ),
         reported=(
             "PatchCamelyon, linear head: balanced accuracy 0.894 (leaderboard of kaiko-ai/eva)",
             "MHIST, linear head: balanced accuracy 0.777 (leaderboard of kaiko-ai/eva)",

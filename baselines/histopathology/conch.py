@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +15,15 @@ from baselines.histopathology.conch_text import (
     TextTower,
     byte_tokens,
     published_vocabulary,
+    read_vocabulary,
     vocabulary_tokens,
 )
 from baselines.histopathology.plip import CLIP_MEAN, CLIP_STD
 from baselines.histopathology.tile_vit import block_tokens
 from benchmark.checkpoint import fit, tensors_of
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 UNUSED = r"^text_decoder\.|^logit_scale$|^visual\.(attn_pool|ln)_caption\."
 
@@ -89,11 +94,14 @@ class Conch(nn.Module):
         if self.tokenizer == "bytes":
             tokens = byte_tokens(texts, length)
         else:
-            published = self.tokenizer == "published"
-            vocabulary = published_vocabulary() if published else Path(self.tokenizer)
-            tokens = vocabulary_tokens(texts, length, vocabulary)
+            tokens = vocabulary_tokens(texts, length, self._words)
         embedding: Tensor = self.text(tokens.to(self.text.cls_emb.device))
         return embedding
+
+    @cached_property
+    def _words(self) -> Tokenizer:
+        published = self.tokenizer == "published"
+        return read_vocabulary(published_vocabulary() if published else Path(self.tokenizer))
 
     def load_checkpoint(self, entries: Mapping[str, Any]) -> None:
         """The published file; what only captioning needs, and the temperature, are left out."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
 
 import torch
@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from benchmark.errors import EncoderError
-from benchmark.paths import cache_root, file_sha256, replacing
+from benchmark.paths import cache_root, explained, file_sha256, replacing
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 PAD, START, END, SPECIAL = 0, 1, 2, 7  # ids; the first seven are no text
 COMMIT = "141cc09c7d4ff33d8eda562bd75169b457f71a62"
@@ -123,17 +126,21 @@ def byte_tokens(texts: list[str], length: int) -> Tensor:
     return rows
 
 
-def vocabulary_tokens(texts: list[str], length: int, vocabulary: Path) -> Tensor:
-    """Ids by a vocabulary file in the format of the package tokenizers, (N, length).
-
-    The file's own template adds the start and the end token; longer texts are cut before the end.
-    """
+def read_vocabulary(path: Path) -> Tokenizer:
+    """A vocabulary file in the format of the package tokenizers."""
     from tokenizers import Tokenizer
 
-    tokenizer: Any = Tokenizer.from_file(str(vocabulary))
-    tokenizer.enable_truncation(length)
-    tokenizer.enable_padding(length=length, pad_id=PAD, pad_token="<pad>")
-    return torch.tensor([encoding.ids for encoding in tokenizer.encode_batch(texts)])
+    return Tokenizer.from_file(str(path))
+
+
+def vocabulary_tokens(texts: list[str], length: int, words: Tokenizer) -> Tensor:
+    """Ids by a vocabulary, (N, length).
+
+    Its own template adds the start and the end token; longer texts are cut before the end.
+    """
+    words.enable_truncation(length)
+    words.enable_padding(length=length, pad_id=PAD, pad_token="<pad>")
+    return torch.tensor([encoding.ids for encoding in words.encode_batch(texts)])
 
 
 def published_vocabulary() -> Path:
@@ -144,18 +151,28 @@ def published_vocabulary() -> Path:
     """
     path = cache_root() / "published" / "conch" / VOCABULARY
     if not path.is_file():
-        try:
-            with urlopen(VOCABULARY_URL, timeout=30) as response:
-                content = response.read()
-        except OSError as error:
-            raise EncoderError(
-                f"conch needs its vocabulary for texts, which is not here and cannot be downloaded "
-                f"({error}): save {VOCABULARY_URL} as {path}"
-            ) from None
+        content = _download()
         if hashlib.sha256(content).hexdigest() != VOCABULARY_SHA256:
             raise EncoderError(f"{VOCABULARY_URL} is not the published file: download it by hand")
-        with replacing(path) as scratch:
+        with explained(path.parent), replacing(path) as scratch:
             scratch.write_bytes(content)
     elif file_sha256(path) != VOCABULARY_SHA256:
         raise EncoderError(f"{path} is damaged or another file: delete it and run again")
     return path
+
+
+def _download() -> bytes:
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    try:
+        if HF_HUB_OFFLINE:  # meant for every download of weights and what belongs to them
+            raise OSError("HF_HUB_OFFLINE is set")
+        with urlopen(VOCABULARY_URL, timeout=30) as response:
+            content: bytes = response.read()
+            return content
+    except OSError as error:
+        path = cache_root() / "published" / "conch" / VOCABULARY
+        raise EncoderError(
+            f"conch needs its vocabulary for texts, which is not here and cannot be downloaded "
+            f"({error}): save {VOCABULARY_URL} as {path}"
+        ) from None

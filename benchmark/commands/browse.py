@@ -160,9 +160,16 @@ def _revision(card: EncoderCard) -> str:
         return ""
     if card.hub.pinned:
         return f"commit {card.hub.revision}"
+    from benchmark.pins import pin_path, read_pin
+
+    if pin := read_pin(card.hub):
+        return (
+            f"no commit known for the card; pinned on this machine to commit {pin.commit}, sha256 "
+            f"{pin.files.get(card.hub.file, 'not downloaded yet')}, by {pin_path(card.hub)}"
+        )
     return (
-        f"not pinned: the first download follows the branch {card.hub.revision} and is kept; every "
-        "result names its commit and checksum"
+        "no commit known for the card: the first download pins what the branch "
+        f"{card.hub.revision} then is, commit and sha256, on this machine; every result names both"
     )
 
 

@@ -193,6 +193,7 @@ def _have_weights(reference: EncoderRef) -> None:
     if card is None or card.kind != "pretrained" or reference.checkpoint or reference.init:
         return
     from benchmark.hub import newer_commit, published_weights
+    from benchmark.pins import pin_path
 
     published = published_weights(card, card.name)
     newer = newer_commit(card.hub, published) if card.hub else None
@@ -200,7 +201,7 @@ def _have_weights(reference: EncoderRef) -> None:
         Console(stderr=True).print(
             f"[yellow]{card.name}[/]: the hub has another {card.hub.file} since commit {newer}; "  # type: ignore[union-attr]
             f"this run uses the one of commit {published.commit} that is here (to take the new "
-            f"one, delete {escape(str(published.path))})",
+            f"one, delete {escape(str(pin_path(card.hub)))})",  # type: ignore[arg-type]
             highlight=False,
             soft_wrap=True,
         )

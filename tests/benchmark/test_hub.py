@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -37,6 +38,8 @@ class Hub:
     break_after: int = 0  # bytes after which the first transfer breaks off
     stall_after: int = 0  # bytes after which the first transfer waits for ever
     commit: str = COMMIT  # of the branch "main"
+    history: dict[str, bytes] = field(default_factory=dict)  # what earlier commits had
+    tag: str = ""  # instead of the sha256, for small files
     asked: list[tuple[str, str, str]] = field(default_factory=list)  # method, path, range
     url: str = ""
     stalled: Event = field(default_factory=Event)  # set to end a stalled transfer
@@ -70,13 +73,14 @@ def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             if hub.gated and self.headers.get("Authorization") != f"Bearer {TOKEN}":
                 status = 403 if self.headers.get("Authorization") else 401
                 return self.refuse(status, "GatedRepo", f"Access to model {REPO} is restricted.")
-            content = hub.content if hub.sent is None else hub.sent
+            revision = self.path.split("/")[-2]
+            kept = hub.history.get(revision, hub.content)
+            content = kept if hub.sent is None else hub.sent
             span = re.fullmatch(r"bytes=(\d+)-", wanted)
             start = int(span[1]) if span else 0
             self.send_response(206 if span else 200)
-            revision = self.path.split("/")[-2]
             self.send_header("X-Repo-Commit", hub.commit if revision == "main" else revision)
-            self.send_header("ETag", f'"{hashlib.sha256(hub.content).hexdigest()}"')
+            self.send_header("ETag", f'"{hub.tag or hashlib.sha256(kept).hexdigest()}"')
             self.send_header("Accept-Ranges", "bytes")
             if span:
                 self.send_header(
@@ -137,6 +141,7 @@ def fetch(hub: Hub, tmp_path: Path) -> Fetch:
     ) -> str:
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
         environment |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
+        environment |= {"SSL_BENCH_CACHE": str(tmp_path / "cache")}
         environment |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
         environment |= {"HF_HUB_OFFLINE": "1"} if offline else {}
         environment |= {"HF_TOKEN": token} if token else {}
@@ -217,17 +222,95 @@ FOLLOW = FETCH.replace("import fetch", "import fetch, newer_commit, PublishedFil
 )
 
 
-def test_a_branch_keeps_its_first_commit_and_a_later_one_is_noticed(hub: Hub, fetch: Fetch) -> None:
+def moved(hub: Hub) -> None:
+    """The branch gets a new commit with another file."""
+    hub.history[hub.commit] = hub.content
+    hub.commit, hub.content = "f" * 40, b"new" + CONTENT
+
+
+def the_pin(home: Path) -> Path:
+    (path,) = (home / "cache" / "published" / "pins").glob("*.json")
+    return path
+
+
+def test_a_branch_keeps_its_first_commit_and_a_later_one_is_noticed(
+    hub: Hub, fetch: Fetch, tmp_path: Path
+) -> None:
     first = f"{CONTENT[:3]!r} {COMMIT}"
     assert fetch(FOLLOW, revision="main") == f"{first} None"
-    hub.commit = "f" * 40  # a new commit that leaves the file as it is
+    sha256 = hashlib.sha256(CONTENT).hexdigest()
+    assert json.loads(the_pin(tmp_path).read_text()) == {"commit": COMMIT, "files": {FILE: sha256}}
+    hub.history[hub.commit] = hub.content
+    hub.commit = "e" * 40  # a new commit that leaves the file as it is
     assert fetch(FOLLOW, revision="main") == f"{first} None"
-    hub.content = b"new" + CONTENT
+    moved(hub)
     assert fetch(FOLLOW, revision="main") == f"{first} {hub.commit}"
     assert fetch(FOLLOW, revision="main", offline=True) == f"{first} None"
     assert fetch(FOLLOW, revision=COMMIT) == f"{first} None"
-    Path(fetch(revision="main")).unlink()
+    the_pin(tmp_path).unlink()
     assert fetch(FOLLOW, revision="main") == f"b'new' {hub.commit} None"
+
+
+def test_a_pin_outlives_the_hubs_cache_and_holds_for_further_files(
+    hub: Hub, fetch: Fetch, tmp_path: Path
+) -> None:
+    fetch(revision="main")
+    moved(hub)
+    shutil.rmtree(tmp_path / "home")
+    assert fetch(FOLLOW, revision="main") == f"{CONTENT[:3]!r} {COMMIT} {hub.commit}"
+    assert Path(fetch(revision="main", file="other.safetensors")).read_bytes() == CONTENT
+    assert set(json.loads(the_pin(tmp_path).read_text())["files"]) == {FILE, "other.safetensors"}
+
+
+def test_what_the_hub_serves_anew_under_a_pinned_commit_is_refused(
+    hub: Hub, fetch: Fetch, tmp_path: Path
+) -> None:
+    fetch(revision="main")
+    shutil.rmtree(tmp_path / "home")
+    hub.content = b"new" + CONTENT
+    said = fetch(revision="main")
+    assert f"is not the {FILE} of {REPO} that was first downloaded here" in said
+    assert str(the_pin(tmp_path)) in said
+
+
+def test_another_program_moves_the_hubs_cache_in_vain(
+    hub: Hub, fetch: Fetch, tmp_path: Path
+) -> None:
+    path = Path(fetch(revision="main"))
+    moved(hub)
+    reference = path.parents[2] / "refs" / "main"
+    reference.parent.mkdir(exist_ok=True)
+    reference.write_text(hub.commit)
+    assert fetch(FOLLOW, revision="main") == f"{CONTENT[:3]!r} {COMMIT} {hub.commit}"
+
+
+def test_what_lies_in_the_hubs_cache_is_pinned_offline(
+    hub: Hub, fetch: Fetch, tmp_path: Path
+) -> None:
+    path = Path(fetch(revision="main"))
+    reference = path.parents[2] / "refs" / "main"
+    reference.parent.mkdir(exist_ok=True)
+    reference.write_text(COMMIT)
+    the_pin(tmp_path).unlink()
+    assert Path(fetch(revision="main", offline=True)) == path
+    assert json.loads(the_pin(tmp_path).read_text())["commit"] == COMMIT
+
+
+def test_a_damaged_pin_is_named(fetch: Fetch, tmp_path: Path) -> None:
+    fetch(revision="main")
+    the_pin(tmp_path).write_text('{"commit": "')
+    said = fetch(revision="main")
+    assert said.startswith(f"EncoderError: {the_pin(tmp_path)} is damaged")
+    assert "delete it" in said
+
+
+def test_small_files_are_compared_with_gits_own_checksum(hub: Hub, fetch: Fetch) -> None:
+    hub.content = b"a vocabulary"
+    hub.tag = hashlib.sha1(b"blob 12\0" + hub.content).hexdigest()
+    path = Path(fetch(file="vocab.json"))
+    assert path.read_bytes() == hub.content
+    path.resolve().write_bytes(b"a vocabularX")
+    assert "is damaged (its git sha1 is not" in fetch(file="vocab.json")
 
 
 @pytest.mark.parametrize("token", ["", "hf_" + "y" * 34], ids=["no token", "not yet granted"])

@@ -150,7 +150,7 @@ def test_tokens_equal_transformers(vocabulary):
         pad_token="<pad>",
     )
     texts = ["Tumor, naïve stroma", "", "tissue " * 40]
-    ours = conch_text.vocabulary_tokens(texts, 23, vocabulary)
+    ours = conch_text.vocabulary_tokens(texts, 23, conch_text.read_vocabulary(vocabulary))
     fed = theirs(texts, max_length=23, truncation=True, padding="max_length", return_tensors="pt")
     assert torch.equal(ours, fed["input_ids"])
     assert ours[1].tolist()[:3] == [1, 2, 0]
@@ -165,6 +165,20 @@ def test_texts_by_a_vocabulary_file(vocabulary):
     assert not torch.allclose(lower, other)
 
 
+def test_the_vocabulary_is_read_once_for_all_classes(vocabulary):
+    conch = Conch(**(GEOMETRY | {"tokenizer": str(vocabulary)})).eval()
+    first = conch.encode_text(["tumor"])
+    vocabulary.unlink()
+    torch.testing.assert_close(conch.encode_text(["tumor"]), first)
+
+
+def test_offline_nothing_is_asked_for(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(conch_text, "urlopen", lambda *_, **__: pytest.fail("asked the network"))
+    with pytest.raises(EncoderError, match="HF_HUB_OFFLINE is set.*save https://.* as /"):
+        conch_text.published_vocabulary()
+
+
 def test_the_published_vocabulary_is_downloaded_once_and_checked(monkeypatch, vocabulary):
     content = vocabulary.read_bytes()
     asked = []
@@ -173,6 +187,7 @@ def test_the_published_vocabulary_is_downloaded_once_and_checked(monkeypatch, vo
         asked.append(url)
         return io.BytesIO(content)
 
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr(conch_text, "urlopen", answer)
     with pytest.raises(EncoderError, match="not the published file"):
         conch_text.published_vocabulary()
