@@ -8,8 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from benchmark.errors import DatasetError
+
+if TYPE_CHECKING:
+    from benchmark.listings import Listing
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,13 @@ class Distribution:
     folders: tuple[str, ...]
     layout: tuple[str, ...]
     downloads: tuple[Download, ...] = ()
+    listings: tuple[Listing, ...] = ()  # further downloads, by lists that are got first
     apply: str = ""  # for data behind an agreement: where to apply, what to put where
+
+    @property
+    def fetched(self) -> bool:
+        """Whether `data fetch` can download it."""
+        return bool(self.downloads or self.listings)
 
     def find(self, root: Path) -> Path | None:
         """The dataset's folder in data directory `root`, or None."""

@@ -18,6 +18,7 @@ from urllib.request import Request, urlopen
 
 from benchmark.distribution import Distribution, Download
 from benchmark.errors import SslBenchError
+from benchmark.listings import downloads_of, known_downloads
 from benchmark.paths import explained, file_sha256, replacing
 from benchmark.unpack import is_archive, unpack
 
@@ -60,7 +61,8 @@ def fetch(
     with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
     ledger = _Ledger(folder / FETCHED)
-    pending = [d for d in distribution.downloads if not ledger.has(d, folder)]
+    downloads = downloads_of(distribution, folder)
+    pending = [d for d in downloads if not ledger.has(d, folder)]
     stop = threading.Event()
 
     def one(download: Download) -> None:
@@ -80,14 +82,16 @@ def fetch(
         try:
             for future in futures:
                 future.result()
-            for name in dict.fromkeys(d.joins for d in distribution.downloads if d.joins):
+            for name in dict.fromkeys(d.joins for d in downloads if d.joins):
                 if not ledger.is_joined(name):
-                    _join([d for d in distribution.downloads if d.joins == name], folder)
+                    _join([d for d in downloads if d.joins == name], folder)
                     ledger.add_joined(name)
         except BaseException:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+        finally:
+            ledger.write()
     return folder
 
 
@@ -108,7 +112,7 @@ def _join(pieces: Sequence[Download], folder: Path) -> None:
             with part.open("rb") as source:
                 shutil.copyfileobj(source, file, CHUNK)
     if first.unpack and is_archive(whole):
-        unpack(whole, place, strip=first.strip)
+        unpack(whole, place, first.strip, pieces=[part.stat().st_size for part in parts])
         whole.unlink()
     for part in parts:
         part.unlink(missing_ok=True)
@@ -124,6 +128,8 @@ class _Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
+        self._facts = self._read()
+        self._written = time.monotonic()
 
     def _read(self) -> dict[str, Any]:
         with suppress(OSError, ValueError):
@@ -133,7 +139,7 @@ class _Ledger:
         return {}
 
     def has(self, download: Download, folder: Path) -> bool:
-        known = self._read().get(download.url)
+        known = self._facts.get(download.url)
         if not isinstance(known, dict) or known.get("stated") != _identity(download):
             return False
         if _goes_up(download):
@@ -147,15 +153,28 @@ class _Ledger:
 
     def is_joined(self, name: str) -> bool:
         """Whether the pieces of a file were put together."""
-        return bool(name) and f"joined {name}" in self._read()
+        return bool(name) and f"joined {name}" in self._facts
 
     def add_joined(self, name: str) -> None:
         """Note that they were."""
         self._note(f"joined {name}", {})
 
     def _note(self, key: str, fact: dict[str, str]) -> None:
-        with self._lock, replacing(self.path) as scratch:
-            scratch.write_text(json.dumps({**self._read(), key: fact}, indent=1))
+        """Of thousands of files not every one is written at once: a killed fetch knows a whole file
+        by its checksum."""
+        with self._lock:
+            self._facts[key] = fact
+            due = len(self._facts) < 100 or time.monotonic() - self._written > 5
+        if due:
+            self.write()
+
+    def write(self) -> None:
+        """Write what is known."""
+        with self._lock:
+            if self._facts:
+                with replacing(self.path) as scratch:
+                    scratch.write_text(json.dumps(self._facts, indent=1))
+            self._written = time.monotonic()
 
 
 def _identity(download: Download) -> str:
@@ -314,9 +333,10 @@ def unfinished(distribution: Distribution, folder: Path) -> bool:
     if any(folder.glob("**/*.part")):
         return True
     ledger = _Ledger(folder / FETCHED)
-    return ledger.path.is_file() and not all(
-        ledger.has(download, folder) for download in distribution.downloads
-    )
+    if not ledger.path.is_file():
+        return False
+    downloads = known_downloads(distribution, folder)
+    return downloads is None or not all(ledger.has(download, folder) for download in downloads)
 
 
 def unchecked(downloads: Sequence[Download]) -> int:

@@ -141,7 +141,21 @@ def _ask(file: HubFile, timeout: float = 30) -> HfFileMetadata:
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     url = hf_hub_url(file.repo, file.file, revision=file.revision, repo_type=file.kind)
-    return get_hf_file_metadata(url, timeout=timeout)
+    with one_kind_of_error():
+        return get_hf_file_metadata(url, timeout=timeout)
+
+
+@contextmanager
+def one_kind_of_error() -> Iterator[None]:
+    """An `OSError` instead of what the HTTP client raises, which is another with every version."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        yield
+    except (HfHubHTTPError, OSError, ValueError):
+        raise
+    except Exception as error:
+        raise ConnectionError(f"no connection: {error}") from error
 
 
 def _cached(file: HubFile) -> Path | None:

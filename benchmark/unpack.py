@@ -6,10 +6,12 @@ import gzip
 import os
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -35,11 +37,18 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def unpack(archive: Path, folder: Path, strip: int = 0, limit: int | None = None) -> None:
+def unpack(
+    archive: Path,
+    folder: Path,
+    strip: int = 0,
+    limit: int | None = None,
+    pieces: Sequence[int] = (),
+) -> None:
     """Unpack into `folder` without the first `strip` path components.
 
     Every member is looked at before the first byte is written. `limit` is the most bytes that may
-    come out; by default 200 times the archive, or 1 GiB if that is more.
+    come out; by default 200 times the archive, or 1 GiB if that is more. `pieces`: the sizes of the
+    files that were put together to the archive, which may have been a split zip.
 
     Raises:
         SslBenchError: a damaged archive; a member that leaves the folder, is a link or a device;
@@ -48,7 +57,9 @@ def unpack(archive: Path, folder: Path, strip: int = 0, limit: int | None = None
     limit = limit or max(MAX_SMALL, MAX_RATIO * archive.stat().st_size)
     try:
         if archive.name.lower().endswith(".zip"):
+            _make_one_volume(archive, pieces)
             with zipfile.ZipFile(archive) as opened:
+                _count_from_the_first(opened, archive, pieces)
                 _extract(archive, list(_zip_members(opened)), opened.open, folder, strip, limit)
         elif ".tar" in archive.name.lower() or archive.name.lower().endswith(".tgz"):
             with tarfile.open(archive) as tar:
@@ -60,6 +71,49 @@ def unpack(archive: Path, folder: Path, strip: int = 0, limit: int | None = None
         raise SslBenchError(
             f"{archive} is damaged ({error}): delete it and fetch it again"
         ) from error
+
+
+def _make_one_volume(archive: Path, pieces: Sequence[int]) -> None:
+    """Let the locator of a ZIP64 directory name one volume, where `pieces` were put together: the
+    library refuses several (APPNOTE.TXT 4.3.15)."""
+    if len(pieces) < 2:
+        return
+    with archive.open("r+b") as file:
+        end = _end(file)
+        file.seek(max(0, end - 20))
+        if end >= 20 and file.read(4) == b"PK\6\7":
+            file.write(struct.pack("<L", 0))
+            file.seek(8, os.SEEK_CUR)
+            file.write(struct.pack("<L", 1))
+
+
+def _count_from_the_first(opened: zipfile.ZipFile, archive: Path, pieces: Sequence[int]) -> None:
+    """Members of a split zip are counted from the start of their own volume; the library takes the
+    directory's volume for theirs."""
+    if len(pieces) < 2:
+        return
+    begins = [0, *accumulate(pieces)]
+    with archive.open("rb") as file:
+        file.seek(_end(file) + 4)
+        last, of_directory = struct.unpack("<HH", file.read(4))
+    if last == 0:
+        return  # an ordinary zip in pieces
+    if last + 1 != len(pieces) or max(info.volume for info in opened.infolist()) > last:
+        raise zipfile.BadZipFile(f"it is of {last + 1} volumes, not of {len(pieces)}")
+    directory = begins[of_directory]
+    for info in opened.infolist():
+        info.header_offset += begins[info.volume] - directory
+
+
+def _end(file: IO[bytes]) -> int:
+    """Where the end record of a zip begins (APPNOTE.TXT 4.3.16)."""
+    size = file.seek(0, os.SEEK_END)
+    begin = max(0, size - 22 - 0xFFFF)
+    file.seek(begin)
+    found = file.read().rfind(b"PK\5\6")
+    if found < 0:
+        raise zipfile.BadZipFile("it has no end record")
+    return begin + found
 
 
 def _zip_members(opened: zipfile.ZipFile) -> Iterator[_Member]:

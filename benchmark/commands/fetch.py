@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from threading import Lock
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,16 +12,22 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
 
 from benchmark.catalog import load_task
+from benchmark.distribution import Download
 from benchmark.download import FETCHED, fetch, total_size, unchecked, unfinished
+from benchmark.download import Progress as Watch
 from benchmark.errors import SslBenchError
+from benchmark.listings import downloads_of
 from benchmark.plan import select_tasks
 from benchmark.task import Task
+
+FEW = 20  # files that get a progress bar each
 
 
 def fetch_command(names: list[str], data_dir: Path | None, workers: int) -> None:
@@ -56,29 +63,26 @@ def _fetch_one(task: Task, root: Path, workers: int, console: Console) -> bool:
     if found is not None and whole and not unfinished(distribution, found):
         console.print(f"[green]{task.source}[/] is there: {found}", soft_wrap=True)
         return True
-    if distribution.downloads:
-        size = total_size(distribution.downloads)
+    downloads: tuple[Download, ...] = ()
+    if distribution.fetched:
+        place = found or root / distribution.folders[0]
+        downloads = downloads_of(distribution, place)
+        size = total_size(downloads)
         stated = f", {size / 1e9:.1f} GB" if size else ""
-        count = len(distribution.downloads)
+        count = len(downloads)
         console.print(
             f"{task.source}: {count} file{'s' * (count > 1)}{stated} ({escape(task.card.licence)})"
         )
         with _bars(console) as bars:
-            lines: dict[str, object] = {}
-
-            def progress(name: str, done: int, total: int | None) -> None:
-                if name not in lines:
-                    lines[name] = bars.add_task(escape(name), total=total)
-                bars.update(lines[name], completed=done, total=total)  # type: ignore[arg-type]
-
-            found = fetch(distribution, root, progress, workers)
+            watch = _in_one(bars, task.source, size) if count > FEW else _each(bars)
+            found = fetch(distribution, root, watch, workers)
     folder = found or root / distribution.folders[0]
     lacking = distribution.missing(folder)
     if not lacking:
         console.print(f"[green]{task.source}[/] is there: {folder}", soft_wrap=True)
-        if number := unchecked(distribution.downloads):
+        if number := unchecked(downloads):
             console.print(
-                f"{number} of {len(distribution.downloads)} files have no checksum stated by "
+                f"{number} of {len(downloads)} files have no checksum stated by "
                 f"their publisher; that of what came is in {folder / FETCHED}",
                 soft_wrap=True,
             )
@@ -93,6 +97,32 @@ def _fetch_one(task: Task, root: Path, workers: int, console: Console) -> bool:
     if task.card.homepage:
         console.print(f"home: {task.card.homepage}", soft_wrap=True)
     return False
+
+
+def _each(bars: Progress) -> Watch:
+    """A bar for every file."""
+    lines: dict[str, TaskID] = {}
+
+    def watch(name: str, done: int, total: int | None) -> None:
+        if name not in lines:
+            lines[name] = bars.add_task(escape(name), total=total)
+        bars.update(lines[name], completed=done, total=total)
+
+    return watch
+
+
+def _in_one(bars: Progress, source: str, size: int | None) -> Watch:
+    """One bar for all files."""
+    line = bars.add_task(escape(source), total=size)
+    done: dict[str, int] = {}
+    lock = Lock()
+
+    def watch(name: str, so_far: int, _: int | None) -> None:
+        with lock:
+            step, done[name] = so_far - done.get(name, 0), so_far
+        bars.advance(line, step)
+
+    return watch
 
 
 def _bars(console: Console) -> Progress:

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from benchmark.distribution import Distribution, matches
 from benchmark.errors import DatasetError
 from benchmark.files import reading
+from benchmark.listings import HubDataset
 from benchmark.task import SPLITS, Task
 from tasks.astronomy import astrom3_raw
 
@@ -136,12 +137,11 @@ def _published(subset: str) -> Distribution:
     return Distribution(
         folders=("astrom3", "AstroM3Processed", "AstroM3Dataset", "AstroM3"),
         layout=tuple("|".join(_configurations(subset, split)) for split in reversed(SPLITS)),
-        apply=(
-            f"Download the folder {subset}_{SEED} of "
-            "https://huggingface.co/datasets/AstroMLCore/AstroM3Processed into astrom3/ "
-            "(hf download AstroMLCore/AstroM3Processed --repo-type dataset "
-            f"--include '{subset}_{SEED}/*' --local-dir astrom3), or the raw data, "
-            "https://huggingface.co/datasets/AstroMLCore/AstroM3Dataset, all of it."
+        listings=(
+            HubDataset(
+                "AstroMLCore/AstroM3Processed",
+                (f"{subset}_{SEED}_norm/*.parquet|{subset}_{SEED}/*.parquet",),
+            ),
         ),
     )
 

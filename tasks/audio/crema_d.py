@@ -12,17 +12,23 @@ in ascending order, shuffled by NumPy's legacy generator with seed 0, 70 / 10 / 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmark.distribution import Distribution
+from benchmark.distribution import Distribution, Download
 from benchmark.errors import DatasetError
 from benchmark.files import read_csv
+from benchmark.listings import PackagedList
 from benchmark.task import Task
 from tasks.audio.sound_files import audio
 
 RATE = 16_000
+COMMIT = "1658cd342dff90010aa843eaeebd53610a08b1dc"
+# The authors' own mirror, which they recommend: GitHub limits what it gives out of Git LFS.
+MIRROR = "https://gitlab.com/cs-cooper-lab/crema-d-mirror/-/raw/main/AudioWAV"
+RECORDINGS = Path(__file__).parent / "data" / "crema_d.csv.gz"  # by data/build_crema_d.py
 ACTORS = [str(number) for number in range(1001, 1092)]
 EMOTIONS = {
     "ANG": "anger",
@@ -51,10 +57,14 @@ class CremaD(Task):
     distribution = Distribution(
         folders=("crema-d", "CREMA-D", "CREMA-D-master"),
         layout=("AudioWAV/*_*_*_*.wav",),
-        apply=(
-            "the recordings are kept in Git LFS: `git lfs clone https://github.com/"
-            "CheyneyComputerScience/CREMA-D.git crema-d` in the data directory"
+        downloads=(
+            Download(
+                f"https://raw.githubusercontent.com/CheyneyComputerScience/CREMA-D/{COMMIT}/"
+                "SentenceFilenames.csv",
+                sha256="d88cb50e84bbc30b2e159cdfc25e1cf87777ad97c7c41d6ab8f75d3383b8f740",
+            ),
         ),
+        listings=(PackagedList(RECORDINGS, MIRROR, into="AudioWAV"),),
     )
 
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:

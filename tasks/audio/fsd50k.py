@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.distribution import Distribution
+from benchmark.distribution import Distribution, Download
 from benchmark.errors import DatasetError
 from benchmark.files import read_csv
 from benchmark.task import Task
@@ -22,11 +22,32 @@ from tasks.audio.sound_files import audio
 
 RATE = 44_100
 NAMES = {"train": "train", "validation": "val"}
-APPLY = (
-    "download all files of https://zenodo.org/record/4060432 (the audio is in split zip archives: "
-    "join them with `zip -s 0 FSD50K.dev_audio.zip --out dev.zip`, the same for eval_audio, and "
-    "unzip) so that fsd50k/ holds FSD50K.ground_truth, FSD50K.dev_audio and FSD50K.eval_audio"
-)
+RECORD = "https://zenodo.org/records/4060432/files"
+# md5 of each file, as the record states them (and soundata's `fsd50k` loader checks them)
+PIECES = {
+    "dev": {
+        "z01": "faa7cf4cc076fc34a44a479a5ed862a3",
+        "z02": "8f9b66153e68571164fb1315d00bc7bc",
+        "z03": "1196ef47d267a993d30fa98af54b7159",
+        "z04": "d088ac4e11ba53daf9f7574c11cccac9",
+        "z05": "81356521aa159accd3c35de22da28c7f",
+        "zip": "c480d119b8f7a7e32fdb58f3ea4d6c5a",
+    },
+    "eval": {
+        "z01": "3090670eaeecc013ca1ff84fe4442aeb",
+        "zip": "6fa47636c3a3ad5c7dfeba99f2637982",
+    },
+}
+GROUND_TRUTH = "ca27382c195e37d2269c4c866dd73485"
+
+
+def _downloads() -> Iterator[Download]:
+    """The ground truth, and the volumes of the two split zip archives with the audio."""
+    yield Download(f"{RECORD}/FSD50K.ground_truth.zip", md5=GROUND_TRUTH)
+    for part, volumes in PIECES.items():
+        for suffix, md5 in volumes.items():
+            name = f"FSD50K.{part}_audio.{suffix}"
+            yield Download(f"{RECORD}/{name}", md5=md5, joins=f"{part}_audio.whole.zip")
 
 
 class Fsd50k(Task):
@@ -41,7 +62,7 @@ class Fsd50k(Task):
             "FSD50K.dev_audio/*",
             "FSD50K.eval_audio/*",
         ),
-        apply=APPLY,
+        downloads=tuple(_downloads()),
     )
 
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:

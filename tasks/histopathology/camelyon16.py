@@ -18,6 +18,7 @@ import numpy as np
 from benchmark.distribution import Distribution, matches
 from benchmark.errors import DatasetError
 from benchmark.files import read_csv
+from benchmark.listings import ChecksumList
 from benchmark.task import Task
 from tasks.histopathology.image_files import AGAIN
 from tasks.histopathology.slides import Grid, read_tile, tile_places
@@ -25,6 +26,7 @@ from tasks.histopathology.slides import Grid, read_tile, tile_places
 TRAINING = "training/*/*.tif|images/*.tif"
 TESTING = "testing/images/*.tif|images/*.tif"
 REFERENCE = "testing/reference.csv|evaluation/reference.csv|testing/evaluation/reference.csv"
+BUCKET = "https://camelyon-dataset.s3.us-west-2.amazonaws.com/CAMELYON16"  # AWS open data
 NAME = re.compile(r"(normal|tumor|test)_\d+")
 # the organisers left them out of the evaluation; some copies of the set lack them
 WITHDRAWN = frozenset({"test_049", "test_114"})
@@ -43,10 +45,8 @@ class Camelyon16(Task):
     distribution = Distribution(
         folders=("camelyon16", "CAMELYON16"),
         layout=(TRAINING, TESTING, REFERENCE),
-        apply=(
-            "Get CAMELYON16 (CC0) as https://camelyon17.grand-challenge.org/Data/ says, some 700 "
-            "GB, and put training/ and testing/ (or images/ and evaluation/) into "
-            "<data-dir>/camelyon16/."
+        listings=(
+            ChecksumList(f"{BUCKET}/checksums.md5", ("images/*.tif", "evaluation/reference.csv")),
         ),
     )
 

@@ -359,6 +359,15 @@ def test_offline_says_what_is_missing(fetch: Fetch, gated: bool) -> None:
     assert ("accept the licence" in said) == gated
 
 
+def test_a_hub_that_does_not_answer_is_one_line(hub: Hub, fetch: Fetch) -> None:
+    hub.url = "http://127.0.0.1:9"
+    for revision in (COMMIT, "main"):
+        said = fetch(revision=revision)
+        assert said.startswith(f"EncoderError: marvel: {FILE} of https://huggingface.co/{REPO}")
+        assert "cannot be downloaded (no connection" in said
+        assert "\n" not in said
+
+
 def test_a_withdrawn_file_is_named(hub: Hub, fetch: Fetch) -> None:
     hub.missing = True
     said = fetch()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import io
+import struct
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -117,3 +119,46 @@ def test_a_cut_archive_is_named(tmp_path: Path, name: str) -> None:
     archive.write_bytes(archive.read_bytes()[:90])
     with pytest.raises(SslBenchError, match=r"a\..* is damaged"):
         unpack(archive, tmp_path / "into")
+
+
+def split_zip(members: dict[str, bytes], size: int) -> list[bytes]:
+    """A split zip as Info-ZIP writes it: members stored, headers counted from their own volume, the
+    directory in the last one (APPNOTE.TXT 8.5)."""
+    volumes, directory = [bytearray(b"PK\7\10")], b""
+    for name, content in members.items():
+        if len(volumes[-1]) >= size:
+            volumes.append(bytearray())
+        raw = name.encode()
+        facts = (zlib.crc32(content), len(content), len(content), len(raw), 0)
+        place = struct.pack("<HHHLL", 0, len(volumes) - 1, 0, 0, len(volumes[-1]))
+        directory += struct.pack("<4s6H3L2H", b"PK\1\2", 20, 20, 0, 0, 0, 33, *facts)
+        directory += place + raw
+        header = struct.pack("<4s5H3L2H", b"PK\3\4", 20, 0, 0, 0, 33, *facts) + raw
+        rest = header + content
+        room = max(len(header), size - len(volumes[-1]))
+        volumes[-1] += rest[:room]
+        for begin in range(room, len(rest), size):
+            volumes.append(bytearray(rest[begin : begin + size]))
+    last, count, at = len(volumes) - 1, len(members), len(volumes[-1])
+    end = struct.pack("<4s4H2LH", b"PK\5\6", last, last, count, count, len(directory), at, 0)
+    volumes[-1] += directory + end
+    return [bytes(volume) for volume in volumes]
+
+
+def test_a_split_zip_is_unpacked(tmp_path: Path) -> None:
+    members = {f"SET/{number}.bin": bytes([number]) * 700 for number in range(9)}
+    volumes = split_zip(members, 1000)
+    assert len(volumes) > 5
+    archive, folder = tmp_path / "whole.zip", tmp_path / "set"
+    archive.write_bytes(b"".join(volumes))
+    unpack(archive, folder, 1, pieces=[len(volume) for volume in volumes])
+    assert {f"SET/{path.name}": path.read_bytes() for path in folder.iterdir()} == members
+
+
+def test_a_split_zip_that_lacks_a_volume_is_refused(tmp_path: Path) -> None:
+    volumes = split_zip({f"{number}.bin": bytes(700) for number in range(9)}, 1000)
+    del volumes[2]
+    archive = tmp_path / "whole.zip"
+    archive.write_bytes(b"".join(volumes))
+    with pytest.raises(SslBenchError, match=r"damaged \(it is of \d+ volumes"):
+        unpack(archive, tmp_path / "set", pieces=[len(volume) for volume in volumes])

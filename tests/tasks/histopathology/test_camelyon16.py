@@ -96,4 +96,4 @@ def change(place: Path, old: str, new: str) -> None:
 
 
 def test_no_dataset(tmp_path: Path, refused: Callable[..., str]) -> None:
-    assert "data fetch camelyon16` says how" in refused("camelyon16", tmp_path)
+    assert "data fetch camelyon16` downloads it" in refused("camelyon16", tmp_path)
