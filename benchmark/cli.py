@@ -49,6 +49,26 @@ Input = Annotated[
     typer.Option("--input", help="input options as JSON, such as '{\"sample_rate\": 16000}'"),
 ]
 
+ExecutorName = Annotated[
+    Literal["local", "ray"], typer.Option(help="this machine, or a Ray cluster")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="of the Ray cluster: auto, HOST:PORT or ray://HOST:PORT [one of this run's own]"
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="processes; the number of cores on the CPU, 1 on a GPU, on Ray as many as fit",
+    ),
+]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="of each worker; results are identified by it")
+]
+
 
 @app.command("eval")
 def evaluate(
@@ -68,10 +88,10 @@ def evaluate(
         str, typer.Option(help="float32, bfloat16, float16, or auto: bfloat16 on CUDA")
     ] = "auto",
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="processes; the number of cores on the CPU, 1 on a GPU"),
-    ] = None,
+    executor: ExecutorName = "local",
+    address: Address = None,
+    workers: Workers = None,
+    threads: Threads = None,
     seed: Annotated[
         int, typer.Option(min=0, help="of folds, episodes, resamples, random weights")
     ] = 0,
@@ -92,6 +112,7 @@ def evaluate(
 ) -> None:
     """Score encoders on tasks and print a table; what is known already is not computed again."""
     from benchmark.commands.evaluate import EvalRequest, run_eval
+    from benchmark.executors.choice import ExecutorRequest
 
     run_eval(
         EvalRequest(
@@ -100,10 +121,8 @@ def evaluate(
             suite=suite,
             protocols=protocol,
             data_dir=data_dir,
-            device=device,
-            precision=precision,
+            executor=ExecutorRequest(executor, address, workers, threads, device, precision),
             batch_size=batch_size,
-            workers=workers,
             seed=seed,
             out=out,
             checkpoint=checkpoint,

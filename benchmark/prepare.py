@@ -222,6 +222,11 @@ def fingerprints(task: Task) -> dict[str, str]:
     return {name: split["fingerprint"] for name, split in _record(task)["splits"].items()}
 
 
+def example_counts(task: Task) -> dict[str, int]:
+    """How many examples every split has."""
+    return {name: split["examples"] for name, split in _record(task)["splits"].items()}
+
+
 def data_identity(task: Task) -> dict[str, str]:
     """Hash of the inputs, the target column, the groups and the bags of every split."""
     identity = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from rich.markup import escape
 from benchmark.catalog import encoder_cards
 from benchmark.errors import SslBenchError
 from benchmark.events import COMPILED, RunOptions
-from benchmark.executors.local import default_workers, execute
+from benchmark.executors.choice import Executor, ExecutorRequest, chosen
 from benchmark.modalities import MODALITIES
 from benchmark.plan import (
     EncoderRef,
@@ -42,10 +41,8 @@ class EvalRequest:
     suite: str | None = None
     protocols: list[str] = field(default_factory=list)
     data_dir: Path | None = None
-    device: str = "auto"
-    precision: str = "auto"
+    executor: ExecutorRequest = field(default_factory=ExecutorRequest)
     batch_size: int = 32
-    workers: int | None = None
     seed: int = 0
     out: Path | None = None
     checkpoint: Path | None = None
@@ -57,13 +54,39 @@ class EvalRequest:
     as_json: bool = False
 
 
+@dataclass(frozen=True)
+class Work:
+    """What a request comes to: the plan, and the tasks left out because their data is not there."""
+
+    plan: Plan
+    references: list[EncoderRef]
+    absent: list[TaskCard]
+
+
 def run_eval(request: EvalRequest) -> None:
     """Evaluate, print the tables and the paths; exit status 1 when something failed."""
+    work = planned(request)
+    with chosen(request.executor) as executor:
+        for reference in work.references:
+            _have_weights(reference)
+        tally = _carry_out(work.plan, request, executor)
+    console = Console(stderr=True)
+    _tell(tally, work.plan, out_folder(request), request, console)
+    if work.absent:
+        text = escape(_absence(work.absent, request))
+        console.print(f"[dim]left out: {text}[/]", highlight=False, soft_wrap=True)
+    if tally.failures:
+        sys.exit(1)
+
+
+def planned(request: EvalRequest) -> Work:
+    """Which encoder meets which task.
+
+    Raises:
+        SslBenchError: unknown names, options that exclude each other, nothing to do.
+    """
     cards, absent = _with_data(select_tasks(request.tasks, request.suite), request)
     protocols = select_protocols(request.protocols)
-    device, precision = choose_device(request.device, request.precision)
-    if request.compiled:
-        precision += COMPILED  # other kernels, other last digits: never mixed with the rest
     references = encoder_references(request)
     taken = {reference.modality for reference in references}
     absent = [card for card in absent if card.modality in taken]
@@ -72,25 +95,38 @@ def run_eval(request: EvalRequest) -> None:
     plan = make_plan(references, cards, protocols)
     if not plan.units:
         raise SslBenchError(_nothing_to_do(references, cards))
-    for reference in references:
-        _have_weights(reference)
-    out = request.out or Path("runs") / (request.suite or "-".join(request.tasks)[:60])
-    workers = request.workers or default_workers(device)
-    options = RunOptions(
-        out=out,
+    return Work(plan, references, absent)
+
+
+def out_folder(request: EvalRequest) -> Path:
+    """Where results are written."""
+    return request.out or Path("runs") / (request.suite or "-".join(request.tasks)[:60])
+
+
+def run_options(request: EvalRequest, executor: Executor) -> RunOptions:
+    """How the run is done on the executor."""
+    precision = executor.precision
+    if request.compiled:
+        precision += COMPILED  # other kernels, other last digits: never mixed with the rest
+    return RunOptions(
+        out=out_folder(request),
         data_dir=request.data_dir,
-        device=device,
+        device=executor.device,
         precision=precision,
         batch_size=request.batch_size,
         seed=request.seed,
         fresh=request.fresh,
-        threads=max(1, len(os.sched_getaffinity(0)) // workers),
+        threads=executor.threads,
     )
+
+
+def _carry_out(plan: Plan, request: EvalRequest, executor: Executor) -> Tally:
+    out = out_folder(request)
     write_cells(out, plan_cells(plan))
     console = Console(stderr=True)
     with display(console, len(plan)) as shown:
         try:
-            execute(plan, options, shown, workers)
+            executor.execute(plan, run_options(request, executor), shown)
         except KeyboardInterrupt:
             done = len(shown.tally.results)
             console.print(
@@ -100,12 +136,7 @@ def run_eval(request: EvalRequest) -> None:
                 soft_wrap=True,
             )
             sys.exit(130)
-    _tell(shown.tally, plan, out, request, console)
-    if absent:
-        text = escape(_absence(absent, request))
-        console.print(f"[dim]left out: {text}[/]", highlight=False, soft_wrap=True)
-    if shown.tally.failures:
-        sys.exit(1)
+    return shown.tally
 
 
 def _with_data(
@@ -133,40 +164,6 @@ def _absence(absent: list[TaskCard], request: EvalRequest) -> str:
         f"{len(absent)} task{'s' * (len(absent) > 1)} whose data is {where} ({names}{more}); "
         "`ssl-bench data status` shows what is missing, `ssl-bench data fetch TASK` gets it"
     )
-
-
-def choose_device(device: str, precision: str) -> tuple[str, str]:
-    """`auto` resolved: the first CUDA device if there is one; bfloat16 there, float32 on the CPU.
-
-    Raises:
-        SslBenchError: a device that is not there, an unknown precision.
-    """
-    if device == "auto":
-        import importlib.util
-
-        device = "cpu"
-        gpu = any(Path(place).exists() for place in ("/dev/nvidiactl", "/dev/dxg"))
-        if gpu and importlib.util.find_spec("torch"):
-            import torch
-
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-    elif device != "cpu":
-        import torch
-
-        if device.partition(":")[0] not in ("cuda", "mps", "xpu"):
-            raise SslBenchError(f"--device {device!r} is not one of cpu, cuda, cuda:1, ..., auto")
-
-        try:
-            torch.empty(1, device=device)
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise SslBenchError(f"--device {device} cannot be used ({reason}): try cpu") from None
-    known = ("float32", "bfloat16", "float16")
-    if precision == "auto":
-        precision = "bfloat16" if device.startswith("cuda") else "float32"
-    if precision not in known:
-        raise SslBenchError(f"--precision {precision!r} is not one of {', '.join(known)}, auto")
-    return device, precision
 
 
 def encoder_references(request: EvalRequest) -> list[EncoderRef]:

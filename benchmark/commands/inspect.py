@@ -28,10 +28,10 @@ def check_command(
 ) -> None:
     """Every check of one encoder, one line each; exit status 1 when one fails."""
     from benchmark.check import check_encoder
-    from benchmark.commands.evaluate import choose_device
     from benchmark.encoder import load_encoder
+    from benchmark.executors.device import choose_device
 
-    device, _ = choose_device(device, "float32")
+    device = choose_device(device)
     encoder = load_encoder(
         name,
         checkpoint=checkpoint,

@@ -22,16 +22,11 @@ from typing import Any
 from benchmark.catalog import load_task
 from benchmark.errors import SslBenchError
 from benchmark.events import Event, RunOptions, Tell
+from benchmark.executors.threads import THREAD_VARIABLES
 from benchmark.known import reuse
 from benchmark.plan import Plan, Unit
 from benchmark.run import run_unit
 
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-)
 _queue: Any = None  # in a worker: where its events go
 
 

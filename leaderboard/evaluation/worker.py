@@ -229,10 +229,10 @@ def wait_for_schema(engine: Engine, settings: Settings, seconds: float = 60.0) -
 
 def worker_command(settings: Settings, device: str | None, once: bool) -> None:
     """Start a worker, and be it."""
-    from benchmark.commands.evaluate import choose_device
+    from benchmark.executors.device import choose_device
     from leaderboard.operations import configure_logs
 
     configure_logs(settings)
     refuse_bare_root()
-    found, _ = choose_device(device or settings.worker_device, "auto")
+    found = choose_device(device or settings.worker_device)
     Worker(settings, found, once=once).run()

@@ -1,0 +1,78 @@
+"""The executor that the user chose, with the device, workers and threads that follow from it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from benchmark.errors import SslBenchError
+from benchmark.events import RunOptions, Tell
+from benchmark.executors.device import choose_device, choose_precision, named_device
+from benchmark.executors.local import default_workers, execute
+from benchmark.plan import Plan
+
+if TYPE_CHECKING:
+    from benchmark.executors.cluster import Cluster
+
+GPU_THREADS = 4  # of a worker on a cluster: to decode and collate while the GPU works
+
+
+@dataclass(frozen=True)
+class ExecutorRequest:
+    """What was asked for; None: what suits the machines."""
+
+    name: Literal["local", "ray"] = "local"
+    address: str | None = None
+    workers: int | None = None
+    threads: int | None = None
+    device: str = "auto"
+    precision: str = "auto"
+
+
+@dataclass(frozen=True)
+class Executor:
+    """Ready to carry out plans."""
+
+    device: str
+    precision: str
+    threads: int  # of each worker
+    workers: int | None  # at most; None on a cluster: as many as fit
+    cluster: Cluster | None = None
+
+    def execute(self, plan: Plan, options: RunOptions, tell: Tell) -> None:
+        """Run every unit of a plan; `tell` receives the events of all of them."""
+        if self.cluster is None:
+            execute(plan, options, tell, self.workers or 1)
+            return
+        from benchmark.executors.ray import execute_on
+
+        execute_on(self.cluster, plan, options, tell, self.workers)
+
+
+@contextmanager
+def chosen(request: ExecutorRequest) -> Iterator[Executor]:
+    """The executor, connected for the length of the block.
+
+    Raises:
+        SslBenchError: a device that is not there, no Ray, no cluster at the address.
+    """
+    cores = len(os.sched_getaffinity(0))
+    if request.name == "local":
+        if request.address is not None:
+            raise SslBenchError("--address goes with --executor ray")
+        device = choose_device(request.device)
+        workers = request.workers or default_workers(device)
+        threads = request.threads or max(1, cores // workers)
+        yield Executor(device, choose_precision(request.precision, device), threads, workers)
+        return
+    from benchmark.executors.cluster import connect
+
+    asked = (request.workers or 1) * (request.threads or 1)
+    with connect(request.address, max(cores, asked)) as cluster:
+        device = cluster.device if request.device == "auto" else named_device(request.device)
+        threads = request.threads or (GPU_THREADS if device.startswith("cuda") else 1)
+        precision = choose_precision(request.precision, device)
+        yield Executor(device, precision, threads, request.workers, cluster)

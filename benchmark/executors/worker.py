@@ -1,0 +1,170 @@
+"""Does one job after the other in a process of its own, with the encoder at hand kept loaded."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from benchmark.catalog import load_task
+from benchmark.errors import SslBenchError
+from benchmark.events import Event, RunOptions
+from benchmark.executors.jobs import (
+    Answer,
+    Embed,
+    Job,
+    Prepare,
+    Score,
+    Seal,
+    Stock,
+    Survey,
+    Surveyed,
+)
+from benchmark.executors.site import Site
+from benchmark.needs import Need, needed_entry, needs
+from benchmark.plan import EncoderRef, Unit
+from benchmark.run import failure_detail, loaded, run_unit
+
+if TYPE_CHECKING:
+    from benchmark.embed import Source
+
+
+class Worker:
+    """Carries out jobs; every answer is complete in itself, so a worker can be lost at any time."""
+
+    def __init__(self, options: RunOptions, site: Site) -> None:
+        self.options = options
+        self.site = site
+        self._held: EncoderRef | None = None
+        self._source = lru_cache(maxsize=4)(self._open)
+
+    def hello(self) -> str:
+        """Get ready: the driver's folder, its number of threads; the host's name.
+
+        Raises:
+            SslBenchError: this node does not see what the driver sees.
+        """
+        with suppress(OSError):
+            os.chdir(self.site.folder)
+        self.site.verify()
+        import torch
+        from threadpoolctl import threadpool_limits
+
+        torch.set_num_threads(self.options.threads)
+        threadpool_limits(limits=self.options.threads)  # without a block: from now on
+        return socket.gethostname()
+
+    def do(self, job: Job) -> Answer:
+        """Carry out one job; what fails is in the answer, and warnings are."""
+        begun = time.perf_counter()
+        logger, notices = logging.getLogger("ssl_bench"), _Notices()
+        logger.addHandler(notices)
+        try:
+            value, failure = self._carry_out(job), ""
+        except Exception as error:
+            value, failure = None, failure_detail(error)
+        finally:
+            logger.removeHandler(notices)
+        return Answer(value, failure, time.perf_counter() - begun, tuple(notices.events))
+
+    def _carry_out(self, job: Job) -> Any:
+        if job.encoder is not None and job.encoder != self._held:
+            self._let_go(job.encoder)
+        kinds: dict[type, Callable[[Any], Any]] = {
+            Prepare: self._prepare,
+            Survey: self._survey,
+            Embed: self._embed,
+            Seal: self._seal,
+            Score: self._score,
+        }
+        return kinds[type(job)](job)
+
+    def _let_go(self, taken: EncoderRef) -> None:
+        """One encoder at a time: what a worker asked its node for is enough for one."""
+        if self._held is not None:
+            loaded.cache_clear()
+            if self.options.device.startswith("cuda"):
+                import torch
+
+                torch.cuda.empty_cache()
+        self._held = taken
+
+    def _prepare(self, job: Prepare) -> None:
+        from benchmark.prepare import prepare
+
+        with suppress(SslBenchError, ImportError):  # told by what needs it
+            prepare(load_task(job.task, self.options.data_dir))
+
+    def _survey(self, job: Survey) -> Surveyed:
+        encoder = loaded(job.encoder, self.options.seed)
+        cells, stock = [], dict[Need, Stock]()
+        for name, protocols in job.unit.jobs:
+            task = load_task(name, self.options.data_dir)
+            for protocol in protocols:
+                read = needs(task, protocol, encoder)
+                cells.append((name, protocol, read))
+                for need in read:
+                    if need not in stock:
+                        entry = needed_entry(need, task, encoder, self.options)
+                        fresh = self.options.fresh
+                        missing = range(entry.shards) if fresh else entry.missing()
+                        complete = not missing and entry.complete
+                        stock[need] = Stock(
+                            name, entry.count, entry.shards, entry.size, tuple(missing), complete
+                        )
+        return Surveyed(tuple(cells), stock)
+
+    def _open(self, task_name: str, split: str, towers: tuple[str, ...]) -> Source:
+        from benchmark.embed import Source
+        from benchmark.prepare import open_source
+
+        task = load_task(task_name, self.options.data_dir)
+        return Source(open_source(task, split), towers, task.materialise)
+
+    def _embed(self, job: Embed) -> None:
+        from benchmark.embed import EmbedOptions, embed_shards
+
+        o, need = self.options, job.need
+        encoder = loaded(job.encoder, o.seed)
+        entry = needed_entry(need, load_task(job.task, o.data_dir), encoder, o)
+        shards = job.shards
+        if job.again and not o.fresh:
+            left = set(entry.missing())
+            shards = tuple(index for index in shards if index in left)
+        options = EmbedOptions(o.device, o.precision, o.batch_size)
+        if shards:
+            source = self._source(job.task, need.split, need.towers)
+            embed_shards(encoder, source, need.kind, entry, shards, options)
+
+    def _seal(self, job: Seal) -> tuple[int, ...]:
+        o = self.options
+        task = load_task(job.task, o.data_dir)
+        entry = needed_entry(job.need, task, loaded(job.encoder, o.seed), o)
+        with entry.exclusive():
+            missing = tuple(entry.missing())
+            if not missing:
+                entry.finish()
+        return missing
+
+    def _score(self, job: Score) -> list[Event]:
+        events: list[Event] = []
+        options = replace(self.options, out=None, embedded=True)
+        run_unit(Unit(job.encoder, ((job.task, job.protocols),)), options, events.append)
+        return [event for event in events if event.phase in ("result", "skip", "failure")]
+
+
+class _Notices(logging.Handler):
+    """Keeps the warnings of one job."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[Event] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.events.append(Event("notice", "", "", record.getMessage()))
