@@ -109,12 +109,18 @@ def evaluate(
     as_json: Annotated[
         bool, typer.Option("--json", help="results as JSON on standard output")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="say what would be done, as `plan` does, and end")
+    ] = False,
 ) -> None:
     """Score encoders on tasks and print a table; what is known already is not computed again."""
     from benchmark.commands.evaluate import EvalRequest, run_eval
     from benchmark.executors.choice import ExecutorRequest
 
-    run_eval(
+    run = run_eval
+    if dry_run:
+        from benchmark.commands.plan import run_plan as run
+    run(
         EvalRequest(
             models=model,
             tasks=task,
@@ -150,6 +156,62 @@ def _json_options(text: str | None) -> dict[str, Any]:
     if not isinstance(options, dict):
         raise SslBenchError("--input must be a JSON object, such as '{\"size\": 224}'")
     return options
+
+
+@app.command()
+def plan(
+    model: Model,
+    task: Annotated[list[str], typer.Option("--task", "-t", help="a task, a modality or all")] = [
+        "all"
+    ],
+    suite: Annotated[str | None, typer.Option(help="only tasks of this suite")] = None,
+    protocol: Annotated[list[str], typer.Option("--protocol", "-p")] = [],
+    data_dir: DataDir = None,
+    device: Device = "auto",
+    precision: Annotated[str, typer.Option(help="as for eval")] = "auto",
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    executor: ExecutorName = "local",
+    address: Address = None,
+    workers: Workers = None,
+    threads: Threads = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    checkpoint: Checkpoint = None,
+    init: Init = None,
+    modality: Modality = None,
+    input_options: Input = None,
+    compiled: Annotated[bool, typer.Option("--compile")] = False,
+    resume: Annotated[bool, typer.Option("--resume/--fresh")] = True,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure", help="prepare data and embed a shard where nothing has been measured"
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Say what `eval` with these options would do: shards, bytes, hours, and what is there."""
+    from benchmark.commands.evaluate import EvalRequest
+    from benchmark.commands.plan import run_plan
+    from benchmark.executors.choice import ExecutorRequest
+
+    request = EvalRequest(
+        models=model,
+        tasks=task,
+        suite=suite,
+        protocols=protocol,
+        data_dir=data_dir,
+        executor=ExecutorRequest(executor, address, workers, threads, device, precision),
+        batch_size=batch_size,
+        seed=seed,
+        checkpoint=checkpoint,
+        init=init,
+        compiled=compiled,
+        modality=modality,
+        input_options=_json_options(input_options),
+        fresh=not resume,
+        as_json=as_json,
+    )
+    run_plan(request, measure)
 
 
 @app.command("list")

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from benchmark.events import Event, RunOptions, Tell
 from benchmark.known import Known, encoder_recipe
 from benchmark.paths import store_root
 from benchmark.plan import EncoderRef, Unit
+from benchmark.planning.throughput import Measurement, record
 from benchmark.prepare import data_identity, fingerprints
 from benchmark.protocols import protocol
 from benchmark.results import (
@@ -33,7 +34,7 @@ from benchmark.results import (
 from benchmark.rounds import independent_runs, rounds, splits_read
 
 if TYPE_CHECKING:
-    from benchmark.embed import Embeddings
+    from benchmark.embed import Embeddings, EmbedOptions
     from benchmark.encoder import Kind, LoadedEncoder
     from benchmark.protocols.contract import Scores, Split
     from benchmark.task import Task
@@ -80,6 +81,7 @@ class _Session:
         self.tell = tell
         self.embedded: dict[tuple[str, ...], Embeddings] = {}
         self.source = ""
+        self._embedding = 0.0  # seconds spent on it so far
 
     def run_task(self, task: Task, protocols: tuple[str, ...]) -> None:
         if task.source != self.source:
@@ -99,6 +101,7 @@ class _Session:
         from benchmark.splits import task_kind
 
         encoder = self._encoder()
+        started = time.perf_counter() - self._embedding
         kind, reason = task_kind(task.card, name, encoder)
         if kind is None:
             known.keep_skip(name, reason)
@@ -119,6 +122,18 @@ class _Session:
         scores = self._score(task, name, splits)
         cost |= {"probe_seconds": round(time.perf_counter() - begun, 3)}
         dimension = int(splits[tested[0]].embeddings.shape[-1])
+        o, lasted = self.options, time.perf_counter() - self._embedding - started
+        record(
+            Measurement(
+                "score",
+                round(lasted, 4),
+                encoder=encoder.name,
+                task=task.card.name,
+                detail=name,
+                device=o.device.partition(":")[0],
+                threads=o.threads,
+            )
+        )
         path = known.path(name, "json")
         result = _result(path.stem, encoder, dimension, task, name, scores, self.options, cost)
         write_result(result, path.parent, path.name)
@@ -170,7 +185,7 @@ class _Session:
         return build_split(task, split, arrays, "towers", self._encoder()).towers
 
     def _embed(self, task: Task, split: str, kind: Kind) -> Embeddings:
-        from benchmark.embed import EmbedOptions, embed_split
+        from benchmark.embed import embed_split
         from benchmark.prepare import open_source
         from benchmark.store import EmbeddingStore
 
@@ -182,6 +197,7 @@ class _Session:
         def progress(done: int, total: int) -> None:
             self.tell(Event("embed", self.ref.name, task.card.name, split, done, total))
 
+        started = time.perf_counter()
         self.embedded[key] = embed_split(
             self._encoder(),
             open_source(task, split),
@@ -190,11 +206,51 @@ class _Session:
             EmbeddingStore(store_root()),
             towers=task.card.towers,
             materialise=task.materialise,
-            options=EmbedOptions(o.device, o.precision, o.batch_size, o.fresh and not o.embedded),
+            options=embed_options(o),
             about=about_entry(task, split, kind, o),
             progress=progress,
         )
-        return self.embedded[key]
+        found = self.embedded[key]
+        if found.computed_shards:  # what reading took counts as scoring
+            self._embedding += min(found.seconds, time.perf_counter() - started)
+        _measured(self._encoder(), task.source, kind, found, o)
+        return found
+
+
+def _measured(
+    encoder: LoadedEncoder, source: str, kind: Kind, found: Embeddings, options: RunOptions
+) -> None:
+    """Add to the throughput table what embedding took, and how much is stored."""
+    stored = sum(int(array.size) * 4 for array in found.arrays.values())
+    size = Measurement(
+        "size",
+        encoder=encoder.name,
+        source=source,
+        detail=kind,
+        examples=found.count,
+        bytes=stored,
+    )
+    record(size)
+    if found.computed_shards:
+        device = options.device.partition(":")[0]
+        record(
+            replace(
+                size,
+                what="embed",
+                seconds=round(found.seconds, 4),
+                device=device,
+                threads=options.threads,
+                bytes=0,
+            )
+        )
+
+
+def embed_options(options: RunOptions) -> EmbedOptions:
+    """How a run embeds."""
+    from benchmark.embed import EmbedOptions
+
+    o = options
+    return EmbedOptions(o.device, o.precision, o.batch_size, o.fresh and not o.embedded)
 
 
 def about_entry(task: Task, split: str, kind: Kind, options: RunOptions) -> dict[str, str]:
@@ -212,7 +268,8 @@ def loaded(ref: EncoderRef, seed: int) -> LoadedEncoder:
     """The encoder, loaded once per process and kept while it is in use."""
     from benchmark.encoder import load_encoder
 
-    return load_encoder(
+    started = time.perf_counter()
+    found = load_encoder(
         ref.name,
         checkpoint=ref.checkpoint,
         init=ref.init,
@@ -220,6 +277,8 @@ def loaded(ref: EncoderRef, seed: int) -> LoadedEncoder:
         input_options=json.loads(ref.input_options),
         seed=seed,
     )
+    record(Measurement("load", round(time.perf_counter() - started, 4), encoder=found.name))
+    return found
 
 
 def _result(

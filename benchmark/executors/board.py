@@ -15,6 +15,7 @@ from benchmark.executors.jobs import Answer, Embed, Job, Prepare, Score, Seal, S
 from benchmark.executors.shards import Shards
 from benchmark.needs import Need
 from benchmark.plan import EncoderRef, Unit
+from benchmark.planning.throughput import record
 
 MAX_CRASHES = 3  # workers that one job may take with it
 MAX_LOSSES = 30  # workers and nodes that may be lost with one job
@@ -91,6 +92,8 @@ class Board:
         self._running -= 1
         for notice in answer.notices:
             self.tell(notice)
+        for measurement in answer.measured:
+            record(measurement)
         if isinstance(job, Prepare):
             self.tell(Event("prepared", "", job.task))
             self._release(job.task)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from benchmark.errors import SslBenchError
-from benchmark.events import RunOptions, Tell
+from benchmark.events import Event, RunOptions, Tell
 from benchmark.executors.device import choose_device, choose_precision, named_device
 from benchmark.executors.local import default_workers, execute
 from benchmark.plan import Plan
+from benchmark.planning.machines import Machines
+from benchmark.planning.throughput import Measurement, record
 
 if TYPE_CHECKING:
     from benchmark.executors.cluster import Cluster
@@ -41,15 +44,47 @@ class Executor:
     threads: int  # of each worker
     workers: int | None  # at most; None on a cluster: as many as fit
     cluster: Cluster | None = None
+    connecting: float = 0.0  # seconds that it took to connect
 
     def execute(self, plan: Plan, options: RunOptions, tell: Tell) -> None:
         """Run every unit of a plan; `tell` receives the events of all of them."""
+        timed = _timed_start(tell, self)
         if self.cluster is None:
-            execute(plan, options, tell, self.workers or 1)
+            execute(plan, options, timed, self.workers or 1)
             return
         from benchmark.executors.ray import execute_on
 
-        execute_on(self.cluster, plan, options, tell, self.workers)
+        execute_on(self.cluster, plan, options, timed, self.workers)
+
+    def machines(self, plan: Plan) -> Machines:
+        """What a run of the plan would have."""
+        device, threads = self.device.partition(":")[0], self.threads
+        if self.cluster is None:
+            workers = min(self.workers or 1, max(1, len(plan.units)))
+            return Machines(self.name, workers, threads, device)
+        from benchmark.executors.ray import room
+
+        workers, share = room(self.cluster, plan, self.device, threads, self.workers)
+        return Machines(self.name, workers, threads, device, share)
+
+    @property
+    def name(self) -> str:
+        return "local" if self.cluster is None else "ray"
+
+
+def _timed_start(tell: Tell, executor: Executor) -> Tell:
+    """Passes events on, and records when the first tells that a worker is at work."""
+    begun, started = time.perf_counter(), False
+
+    def told(event: Event) -> None:
+        nonlocal started
+        if not started and event.phase in ("prepare", "embed", "score"):
+            started = True
+            seconds = executor.connecting + time.perf_counter() - begun
+            record(Measurement("start", round(seconds, 3), source=executor.name))
+        tell(event)
+
+    return told
 
 
 @contextmanager
@@ -71,8 +106,10 @@ def chosen(request: ExecutorRequest) -> Iterator[Executor]:
     from benchmark.executors.cluster import connect
 
     asked = (request.workers or 1) * (request.threads or 1)
+    begun = time.perf_counter()
     with connect(request.address, max(cores, asked)) as cluster:
+        connecting = time.perf_counter() - begun
         device = cluster.device if request.device == "auto" else named_device(request.device)
         threads = request.threads or (GPU_THREADS if device.startswith("cuda") else 1)
         precision = choose_precision(request.precision, device)
-        yield Executor(device, precision, threads, request.workers, cluster)
+        yield Executor(device, precision, threads, request.workers, cluster, connecting)

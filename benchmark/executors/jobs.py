@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from benchmark.events import Event
 from benchmark.needs import Need
 from benchmark.plan import EncoderRef, Unit
+from benchmark.planning.throughput import Measurement
 
 
 @dataclass(frozen=True)
@@ -103,4 +104,5 @@ class Answer:
     value: Any = None  # Surveyed; Seal: missing shards; Score: events
     failure: str = ""
     seconds: float = 0.0
-    notices: tuple[Event, ...] = field(default=())  # warnings, for the terminal
+    notices: tuple[Event, ...] = ()  # warnings, for the terminal
+    measured: tuple[Measurement, ...] = ()  # for the throughput table

@@ -25,6 +25,7 @@ from benchmark.events import Event, RunOptions, Tell
 from benchmark.executors.threads import THREAD_VARIABLES
 from benchmark.known import reuse
 from benchmark.plan import Plan, Unit
+from benchmark.planning.throughput import Measurement, record
 from benchmark.run import run_unit
 
 _queue: Any = None  # in a worker: where its events go
@@ -153,8 +154,10 @@ def _prepare(task: str, options: RunOptions) -> None:
         _queue.put(Event("prepare", "", task, split, done))
 
     _queue.put(Event("prepare", "", task))
+    started = time.perf_counter()
     with suppress(SslBenchError, ImportError):  # told by the unit that needs it
         prepare(load_task(task, options.data_dir), progress)
+        record(Measurement("prepare", round(time.perf_counter() - started, 4), source=task))
     _queue.put(Event("prepared", "", task))
 
 

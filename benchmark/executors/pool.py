@@ -15,7 +15,7 @@ from benchmark.errors import SslBenchError
 from benchmark.events import RunOptions
 from benchmark.executors.cluster import Cluster, worker_environment
 from benchmark.executors.jobs import Answer, Job
-from benchmark.executors.resources import GIB, Shape
+from benchmark.executors.resources import Shape, no_room
 from benchmark.executors.site import Site
 from benchmark.executors.worker import Worker
 from benchmark.plan import EncoderRef
@@ -161,16 +161,7 @@ class Pool:
             return
         alone = time.monotonic() - self._alone_since
         if not self._room and (not self._had_workers or alone > PATIENCE_SECONDS):
-            have = "; ".join(
-                f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU, "
-                f"{node.get('memory', 0) / GIB:.1f} GiB"
-                for node in nodes
-            )
-            raise SslBenchError(
-                f"no node of the cluster has room for a worker ({self.shape}); there are: "
-                f"{have or 'none'}. Choose another --device or --threads, or say --workers N to "
-                "wait for an autoscaler"
-            )
+            raise SslBenchError(no_room(self.shape, nodes))
         if alone > PATIENCE_SECONDS:
             raise SslBenchError(
                 f"no worker ({self.shape}) came up in {PATIENCE_SECONDS:.0f} s: `ray status` shows "

@@ -12,7 +12,7 @@ from benchmark.events import Event, RunOptions, Tell
 from benchmark.executors.board import Board
 from benchmark.executors.cluster import Cluster
 from benchmark.executors.pool import Done, Pool
-from benchmark.executors.resources import Shape, modest, shape_of
+from benchmark.executors.resources import Shape, modest, no_room, shape_of
 from benchmark.executors.site import this_site
 from benchmark.known import reuse
 from benchmark.plan import Plan, Unit
@@ -50,6 +50,24 @@ def execute_on(
             board = Board(by_shape[shape], _sources(by_shape[shape], options), told)
             with Pool(cluster, shape, theirs, site, most) as pool:
                 _carry_out(board, pool)
+
+
+def room(
+    cluster: Cluster, plan: Plan, device: str, threads: int, most: int | None
+) -> tuple[int, float]:
+    """How many workers the cluster has room for at present, and each one's share of a GPU; of the
+    largest that the plan needs.
+
+    Raises:
+        SslBenchError: not even one, and no number was asked for.
+    """
+    nodes = cluster.nodes()
+    shapes = [modest(shape_of(unit.encoder, device, threads), nodes) for unit in plan.units]
+    largest = max(shapes)
+    workers = most or sum(largest.fits(node) for node in nodes)
+    if not workers:
+        raise SslBenchError(no_room(largest, nodes))
+    return workers, largest.gpus
 
 
 def _carry_out(board: Board, pool: Pool) -> None:

@@ -73,3 +73,16 @@ def modest(shape: Shape, nodes: Iterable[Mapping[str, float]]) -> Shape:
     from being tried."""
     most = max((node.get("memory", 0.0) for node in nodes), default=0.0)
     return Shape(shape.cpus, shape.gpus, min(shape.memory, int(most * 0.9)))
+
+
+def no_room(shape: Shape, nodes: Iterable[Mapping[str, float]]) -> str:
+    """What to tell where no node can hold a worker."""
+    have = "; ".join(
+        f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU, "
+        f"{node.get('memory', 0) / GIB:.1f} GiB"
+        for node in nodes
+    )
+    return (
+        f"no node of the cluster has room for a worker ({shape}); there are: {have or 'none'}. "
+        "Choose another --device or --threads, or say --workers N to wait for an autoscaler"
+    )

@@ -29,7 +29,8 @@ from benchmark.executors.jobs import (
 from benchmark.executors.site import Site
 from benchmark.needs import Need, needed_entry, needs
 from benchmark.plan import EncoderRef, Unit
-from benchmark.run import failure_detail, loaded, run_unit
+from benchmark.planning.throughput import Measurement, collected, record
+from benchmark.run import embed_options, failure_detail, loaded, run_unit
 
 if TYPE_CHECKING:
     from benchmark.embed import Source
@@ -65,13 +66,15 @@ class Worker:
         begun = time.perf_counter()
         logger, notices = logging.getLogger("ssl_bench"), _Notices()
         logger.addHandler(notices)
-        try:
-            value, failure = self._carry_out(job), ""
-        except Exception as error:
-            value, failure = None, failure_detail(error)
-        finally:
-            logger.removeHandler(notices)
-        return Answer(value, failure, time.perf_counter() - begun, tuple(notices.events))
+        with collected() as measured:
+            try:
+                value, failure = self._carry_out(job), ""
+            except Exception as error:
+                value, failure = None, failure_detail(error)
+            finally:
+                logger.removeHandler(notices)
+        seconds = time.perf_counter() - begun
+        return Answer(value, failure, seconds, tuple(notices.events), tuple(measured))
 
     def _carry_out(self, job: Job) -> Any:
         if job.encoder is not None and job.encoder != self._held:
@@ -98,8 +101,10 @@ class Worker:
     def _prepare(self, job: Prepare) -> None:
         from benchmark.prepare import prepare
 
+        started = time.perf_counter()
         with suppress(SslBenchError, ImportError):  # told by what needs it
             prepare(load_task(job.task, self.options.data_dir))
+            record(Measurement("prepare", round(time.perf_counter() - started, 4), source=job.task))
 
     def _survey(self, job: Survey) -> Surveyed:
         encoder = loaded(job.encoder, self.options.seed)
@@ -128,7 +133,7 @@ class Worker:
         return Source(open_source(task, split), towers, task.materialise)
 
     def _embed(self, job: Embed) -> None:
-        from benchmark.embed import EmbedOptions, embed_shards
+        from benchmark.embed import embed_shards
 
         o, need = self.options, job.need
         encoder = loaded(job.encoder, o.seed)
@@ -137,10 +142,22 @@ class Worker:
         if job.again and not o.fresh:
             left = set(entry.missing())
             shards = tuple(index for index in shards if index in left)
-        options = EmbedOptions(o.device, o.precision, o.batch_size)
         if shards:
             source = self._source(job.task, need.split, need.towers)
-            embed_shards(encoder, source, need.kind, entry, shards, options)
+            started = time.perf_counter()
+            embed_shards(encoder, source, need.kind, entry, shards, embed_options(o))
+            record(
+                Measurement(
+                    "embed",
+                    round(time.perf_counter() - started, 4),
+                    encoder=encoder.name,
+                    source=need.source,
+                    detail=need.kind,
+                    device=o.device.partition(":")[0],
+                    threads=o.threads,
+                    examples=sum(len(entry.span(index)) for index in shards),
+                )
+            )
 
     def _seal(self, job: Seal) -> tuple[int, ...]:
         o = self.options
