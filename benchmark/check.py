@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmark.embed import EmbedOptions, call, forward
 from benchmark.encoder import Kind, LoadedEncoder
 from benchmark.errors import EncoderError
 from benchmark.findings import Finding
+from benchmark.forward import EmbedOptions, call, forward
 from benchmark.inputs import STANDARD_LEADS, AudioInput, EcgInput, Example, Window
 
 TOLERANCE = 1e-3  # relative to the embedding's own scale; float32 kernels differ by about 1e-5

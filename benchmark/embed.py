@@ -1,23 +1,25 @@
 """Dataset -> encoder -> embeddings: windows, batches by length, precision, devices, progress.
 
-Work is cut into shards of consecutive examples. Batches are formed inside a shard, windows sorted
-by length, so that what a shard holds does not depend on when or in which run it was computed. A
-thread prepares the next batches while the encoder works on this one.
+Work is cut into chunks of consecutive examples, one or several to a shard of the store. Batches are
+formed inside a chunk, windows sorted by length, so that what a shard holds does not depend on when
+or in which run it was computed. Threads decode, transform and collate the next batches while the
+encoder works on this one, and another takes its outputs: memory is that of two chunks and a few
+batches, however large the split is.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -26,28 +28,29 @@ from numpy.typing import NDArray
 from benchmark.batching import BatchSize
 from benchmark.encoder import Kind, LoadedEncoder
 from benchmark.errors import DeviceMemoryError, EncoderError
-from benchmark.events import COMPILED
+from benchmark.forward import EmbedOptions, collect, launch
 from benchmark.inputs import Window
+from benchmark.mapped import MappedFiles
+from benchmark.pipeline import Clock, in_background, in_order
 from benchmark.prepare import read_rows
-from benchmark.store import Arrays, EmbeddingStore, Entry, EntryKey
+from benchmark.shards import Arrays
+from benchmark.store import DamagedShardError, EmbeddingStore, Entry, EntryKey
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+# examples to a chunk
 SHARD = {"clip": 128, "layers": 64, "towers": 128, "joint": 128, "frames": 32, "patches": 32}
-PRECISIONS = ("float32", "bfloat16", "float16")
+MANY = 65_536  # examples from which a shard is several chunks: fewer and larger files
+CHUNKS = 8
+PARTS = 8  # of a chunk, which threads prepare
+BATCHES_AHEAD = 3
+UNFINISHED = 3  # batches whose outputs are on their way
+ENGINE = ("inputs.py", "embed.py", "forward.py", "prepare.py", "shards.py")
+DEFAULTS = EmbedOptions()
+Tensors = dict[str, torch.Tensor]
 Progress = Callable[[int, int], None]  # examples done, examples in all
 Materialise = Callable[[Mapping[str, Any]], Mapping[str, Any]]  # stored input -> input
-
-
-@dataclass(frozen=True)
-class EmbedOptions:
-    """How to compute; of these only `precision`, with or without `COMPILED`, changes results."""
-
-    device: str = "cpu"
-    precision: str = "float32"
-    batch_size: int = 32
-    fresh: bool = False
 
 
 @dataclass
@@ -58,6 +61,8 @@ class Embeddings:
     seconds: float
     count: int  # examples
     computed_shards: int
+    waiting: float = 0.0  # seconds of this call in which the encoder had no batch,
+    computing: float = 0.0  # and in which it had one
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ def embed_split(
     *,
     towers: Sequence[str] = (),
     materialise: Materialise = lambda stored: stored,
-    options: EmbedOptions = EmbedOptions(),
+    options: EmbedOptions = DEFAULTS,
     about: dict[str, Any] | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Embeddings:
@@ -95,17 +100,36 @@ def embed_split(
     """
     names = {"encoder": encoder.name, **(about or {})}
     entry = split_entry(
-        store, encoder.digest, fingerprint, kind, len(dataset), options.precision, towers, names
+        store,
+        encoder.digest,
+        fingerprint,
+        kind,
+        len(dataset),
+        options.precision,
+        towers,
+        names,
+        options.dtype,
     )
-    missing = list(range(entry.shards)) if options.fresh else entry.missing()
-    if missing or not entry.complete:
-        with entry.exclusive():
-            missing = list(range(entry.shards)) if options.fresh else entry.missing()
-            source = Source(dataset, tuple(towers), materialise)
-            embed_shards(encoder, source, kind, entry, missing, options, progress)
-            entry.finish()
+    source = Source(dataset, tuple(towers), materialise)
+    clock, computed = Clock(), 0
+    for fresh in (options.fresh, False, False):
+        missing = list(range(entry.shards)) if fresh else entry.missing()
+        if missing or not entry.complete:
+            with entry.exclusive():
+                missing = list(range(entry.shards)) if fresh else entry.missing()
+                clock = embed_shards(encoder, source, kind, entry, missing, options, progress)
+                computed += len(missing)
+                entry.finish()
+        try:
+            arrays = entry.read()
+            break
+        except DamagedShardError as error:  # told by the store; once more, for just that one
+            damaged = error
+    else:
+        raise damaged
     progress(len(dataset), len(dataset))
-    return Embeddings(entry.read(), entry.seconds(), entry.count, len(missing))
+    taken = (clock.waiting, clock.computing) if computed else (0.0, 0.0)
+    return Embeddings(arrays, entry.seconds(), entry.count, computed, *taken)
 
 
 def split_entry(
@@ -117,18 +141,21 @@ def split_entry(
     precision: str,
     towers: Sequence[str] = (),
     about: dict[str, Any] | None = None,
+    dtype: str = "float32",
 ) -> Entry:
     """Where the store has, or will have, the embeddings of a split of `count` examples by the
     encoder of this digest."""
-    key = EntryKey(encoder, fingerprint, kind, precision, ",".join(towers), engine_code())
-    return store.entry(key, count, SHARD[kind], about or {})
+    code = engine_code()
+    key = EntryKey(encoder, fingerprint, kind, precision, ",".join(towers), code, dtype=dtype)
+    size = SHARD[kind] * (CHUNKS if count >= MANY else 1)
+    return store.entry(key, count, size, about or {})
 
 
 @cache
 def engine_code() -> str:
     """Hash of the code between a stored example and a stored embedding."""
     here = Path(__file__).parent
-    parts = [(here / name).read_bytes() for name in ("inputs.py", "embed.py", "prepare.py")]
+    parts = [(here / name).read_bytes() for name in ENGINE]
     return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
 
@@ -140,6 +167,11 @@ class Source:
     towers: tuple[str, ...]
     materialise: Materialise
 
+    @property
+    def files(self) -> list[Path]:
+        """The files that hold the split."""
+        return [Path(file["filename"]) for file in getattr(self.dataset, "cache_files", ())]
+
 
 def embed_shards(
     encoder: LoadedEncoder,
@@ -149,9 +181,12 @@ def embed_shards(
     missing: Sequence[int],
     options: EmbedOptions,
     progress: Progress = lambda done, total: None,
-) -> None:
+) -> Clock:
     """Compute the shards `missing` of an entry and write each as it is done; neither takes the
     entry's lock nor finishes it, so that several workers can share an entry's shards.
+
+    A batch that does not fit into the device's memory is halved, and so are those after it.
+    Returns how long the encoder computed and waited.
 
     Raises:
         EncoderError, SslBenchError: as `embed_split`.
@@ -159,24 +194,177 @@ def embed_shards(
     encoder.module.to(options.device)
     done = entry.count - sum(len(entry.span(index)) for index in missing)
     progress(done, entry.count)
-    with ThreadPoolExecutor(1, "prepare") as pool:
-        ahead = [pool.submit(_pieces, encoder, source, entry.span(i), kind) for i in missing[:1]]
-        for position, index in enumerate(missing):
-            begun = time.perf_counter()
-            pieces = ahead.pop().result()
-            if position + 1 < len(missing):
-                following = entry.span(missing[position + 1])
-                ahead.append(pool.submit(_pieces, encoder, source, following, kind))
-            size = len(entry.span(index))
-            outputs = []
-            for number, output in enumerate(embed_windows(encoder, pieces, kind, options), 1):
-                outputs.append(output)
-                if number % options.batch_size == 0:
-                    progress(done + size * number // len(pieces), entry.count)
-            arrays = _assemble(encoder, outputs, kind)
-            entry.write(index, arrays, time.perf_counter() - begun)
-            done += size
+    writer = _Writer(encoder, kind, entry, missing, MappedFiles(source.files))
+    threads = options.threads or min(8, len(os.sched_getaffinity(0)))
+    fits = BatchSize(options.batch_size, encoder.digest, kind, options.precision, options.device)
+    clock = Clock()
+    unfinished: deque[Future[int]] = deque()
+    with (
+        ThreadPoolExecutor(threads, "prepare") as pool,
+        ThreadPoolExecutor(1, "finish") as finishing,
+        in_background(
+            _batches(encoder, source, kind, writer.chunks(), fits, pool), BATCHES_AHEAD
+        ) as batches,
+    ):
+        for batch, tensors, raw in _launched(encoder, kind, batches, fits, options, clock):
+            unfinished.append(finishing.submit(writer.take, batch, tensors, raw, options, clock))
+            if len(unfinished) >= UNFINISHED:
+                done += unfinished.popleft().result()
+                progress(done, entry.count)
+        while unfinished:
+            done += unfinished.popleft().result()
             progress(done, entry.count)
+    entry.settle()
+    return clock
+
+
+def _launched(
+    encoder: LoadedEncoder,
+    kind: Kind,
+    batches: Iterator[tuple[_Batch, Tensors]],
+    fits: BatchSize,
+    options: EmbedOptions,
+    clock: Clock,
+) -> Iterator[tuple[_Batch, Tensors, Any]]:
+    """Batches given to the encoder, in order and of a size that fits, with what it returns."""
+    for formed, collated in batches:
+        waiting: deque[tuple[_Batch, Tensors | None]] = deque([(formed, collated)])
+        while waiting:
+            batch, tensors = waiting.popleft()
+            if len(batch.pieces) > fits.current:  # formed before less was found to fit
+                waiting.extendleft((part, None) for part in reversed(batch.cut(fits.current)))
+                continue
+            tensors = tensors or encoder.spec.collate([piece.window for piece in batch.pieces])
+            clock.begin()
+            try:
+                raw = launch(encoder, tensors, kind, options)
+            except DeviceMemoryError:
+                clock.end()
+                if len(batch.pieces) == 1:
+                    raise
+            else:
+                if options.device == "cpu":
+                    clock.end()
+                yield batch, tensors, raw
+                continue
+            # here the failed batch is no longer held by its exception
+            fits.halve(len(batch.pieces))
+            waiting.appendleft((batch, None))
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Windows of one chunk that go through the encoder together."""
+
+    pieces: list[Piece]
+    chunk: range
+    last: bool  # of its chunk
+
+    def cut(self, size: int) -> list[_Batch]:
+        """The same windows in batches of `size`."""
+        parts = _by_length(self.pieces, size)
+        final = len(parts) - 1
+        return [
+            _Batch(part, self.chunk, self.last and number == final)
+            for number, part in enumerate(parts)
+        ]
+
+
+def _batches(
+    encoder: LoadedEncoder,
+    source: Source,
+    kind: Kind,
+    chunks: Sequence[range],
+    fits: BatchSize,
+    pool: ThreadPoolExecutor,
+) -> Iterator[tuple[_Batch, Tensors]]:
+    """Collated batches in order; a chunk is prepared while the one before is batched."""
+    parts = [part for chunk in chunks for part in _parts(chunk)]
+    prepared = in_order(pool, (partial(_pieces, encoder, source, p, kind) for p in parts), PARTS)
+    pinned = fits.device.startswith("cuda")
+
+    def collate(batch: _Batch) -> tuple[_Batch, Tensors]:
+        tensors = encoder.spec.collate([piece.window for piece in batch.pieces])
+        if pinned:  # so that copying to the device does not hold up the host
+            tensors = {name: tensor.pin_memory() for name, tensor in tensors.items()}
+        return batch, tensors
+
+    def formed() -> Iterator[Callable[[], tuple[_Batch, Tensors]]]:
+        for chunk in chunks:
+            pieces = [piece for _ in _parts(chunk) for piece in next(prepared)]
+            groups = _by_length(pieces, fits.current)
+            del pieces
+            while groups:
+                group = groups.pop(0)
+                yield partial(collate, _Batch(group, chunk, not groups))
+
+    try:
+        yield from in_order(pool, formed(), BATCHES_AHEAD)
+    finally:
+        prepared.close()  # type: ignore[attr-defined]
+
+
+def _parts(chunk: range) -> list[range]:
+    size = -(-len(chunk) // PARTS)
+    return [chunk[start : start + size] for start in range(0, len(chunk), size)]
+
+
+def _by_length(pieces: Sequence[Piece], size: int) -> list[list[Piece]]:
+    ordered = sorted(pieces, key=lambda piece: -piece.window.length)
+    return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+
+
+class _Writer:
+    """Takes the outputs of batches in order, and writes a shard when its last one is there."""
+
+    def __init__(
+        self,
+        encoder: LoadedEncoder,
+        kind: Kind,
+        entry: Entry,
+        missing: Sequence[int],
+        mapped: MappedFiles,
+    ) -> None:
+        self.encoder, self.kind, self.entry, self.mapped = encoder, kind, entry, mapped
+        self.missing = missing
+        self.outputs: list[tuple[Piece, dict[str, NDArray[Any]]]] = []
+        self.arrays: list[Arrays] = []
+        self.begun = time.perf_counter()
+
+    def chunks(self) -> list[range]:
+        """The examples to compute, chunk by chunk."""
+        size = SHARD[self.kind]
+        spans = [self.entry.span(index) for index in self.missing]
+        return [span[start : start + size] for span in spans for start in range(0, len(span), size)]
+
+    def take(
+        self,
+        batch: _Batch,
+        tensors: Tensors,
+        raw: Any,
+        options: EmbedOptions,
+        clock: Clock,
+    ) -> int:
+        """The outputs of a batch; returns the number of examples that it completes."""
+        outputs = collect(self.encoder, tensors, raw, self.kind, options)
+        if options.device != "cpu":
+            clock.end()
+        for row, piece in enumerate(batch.pieces):
+            own = _own(self.encoder, piece, outputs, row, tensors, self.kind)
+            self.outputs.append((piece, own))
+        if not batch.last:
+            return 0
+        self.arrays.append(_assemble(self.encoder, self.outputs, self.kind))
+        self.outputs = []
+        index = batch.chunk[0] // self.entry.size
+        if batch.chunk[-1] == self.entry.span(index)[-1]:
+            parts, self.arrays = self.arrays, []
+            joined = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+            now = time.perf_counter()
+            self.entry.write(index, joined, now - self.begun)
+            self.begun = now
+            self.mapped.release()
+        return len(batch.chunk)
 
 
 def _pieces(encoder: LoadedEncoder, source: Source, span: range, kind: Kind) -> list[Piece]:
@@ -197,153 +385,16 @@ def embed_windows(
 
     A batch that does not fit into the device's memory is halved, and so are those after it.
     """
-    ordered = sorted(pieces, key=lambda piece: -piece.window.length)
     fits = BatchSize(options.batch_size, encoder.digest, kind, options.precision, options.device)
-    size, done = fits.current, 0
     with ThreadPoolExecutor(1, "collate") as pool:
-
-        def collated(start: int) -> Future[dict[str, torch.Tensor]]:
-            return pool.submit(encoder.spec.collate, [p.window for p in ordered[start:][:size]])
-
-        upcoming = collated(0)
-        while batch := ordered[done : done + size]:
-            tensors = upcoming.result()
-            if done + size < len(ordered):
-                upcoming = collated(done + size)
-            try:
-                outputs = forward(encoder, tensors, kind, options)
-            except DeviceMemoryError:
-                if len(batch) == 1:
-                    raise
-                outputs = None
-            if outputs is None:  # here the failed batch is no longer held by its exception
-                size = fits.halve(len(batch))
-                upcoming = collated(done)
-                continue
-            done += len(batch)
-            for row, piece in enumerate(batch):
+        groups = [_Batch(group, range(0), False) for group in _by_length(pieces, fits.current)]
+        collate = encoder.spec.collate
+        calls = (partial(collate, [piece.window for piece in g.pieces]) for g in groups)
+        batches = zip(groups, in_order(pool, calls, 2), strict=True)
+        for batch, tensors, raw in _launched(encoder, kind, batches, fits, options, Clock()):
+            outputs = collect(encoder, tensors, raw, kind, options)
+            for row, piece in enumerate(batch.pieces):
                 yield piece, _own(encoder, piece, outputs, row, tensors, kind)
-
-
-def call(
-    module: torch.nn.Module, method: str, batch: dict[str, torch.Tensor], *, compiled: bool = False
-) -> Any:
-    """Call an encoder's method as its modality's contract says: by position, astronomy by name."""
-    function = module if method == "forward" else getattr(module, method)
-    if compiled:
-        function = _compiled(module, method)
-    if module.modality == "astronomy":
-        return function(**batch)
-    return function(*batch.values())
-
-
-_COMPILED: WeakKeyDictionary[torch.nn.Module, dict[str, Any]] = WeakKeyDictionary()
-
-
-def _compiled(module: torch.nn.Module, method: str) -> Any:
-    """The method through torch.compile, compiled once per encoder for any batch size and length."""
-    known = _COMPILED.setdefault(module, {})
-    if method not in known:
-        known[method] = torch.compile(getattr(module, method), dynamic=True)
-    return known[method]
-
-
-def forward(
-    encoder: LoadedEncoder, batch: dict[str, torch.Tensor], kind: Kind, options: EmbedOptions
-) -> dict[str, NDArray[Any]]:
-    """One batch through the encoder: float32 arrays with the batch first.
-
-    Raises:
-        EncoderError: the encoder raises, or its output does not have the shape of `kind`.
-    """
-    method = kind if kind != "clip" and encoder.offers(kind) else "forward"
-    device = torch.device(options.device)
-    moved = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
-    precision = options.precision.removesuffix(COMPILED)
-    compiled = precision != options.precision
-    half = precision != "float32"
-    autocast = torch.autocast(device.type, getattr(torch, precision)) if half else nullcontext()
-    try:
-        with torch.inference_mode(), autocast:
-            output = call(encoder.module, method, moved, compiled=compiled)
-    except torch.OutOfMemoryError as error:
-        raise DeviceMemoryError(
-            f"encoder {encoder.name} runs out of memory on {device} with a batch of "
-            f"{len(next(iter(batch.values())))}: free the device, or use a larger one"
-        ) from error
-    except Exception as error:
-        text = " ".join(str(error).split())[:300]
-        shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in batch.items())
-        hint = "; run it without --compile" if compiled else ""
-        raise EncoderError(
-            f"encoder {encoder.name}: {method}({shapes}) fails: {type(error).__name__}: {text}"
-            f"{hint}"
-        ) from error
-    size = len(next(iter(batch.values())))
-    outputs = output if isinstance(output, dict) else {"values": output}
-    if kind == "patches" and encoder.modality == "pointcloud":
-        _check_placed(encoder, outputs)
-    return {name: _checked(encoder, value, method, kind, size) for name, value in outputs.items()}
-
-
-_NDIM = {
-    "clip": (2, 3),
-    "frames": (3,),
-    "patches": (3, 4),
-    "layers": (3,),
-    "towers": (2,),
-    "joint": (2,),
-}
-_SHAPE = {
-    "clip": "(B, D) or (B, T', D)",
-    "frames": "(B, T', D)",
-    "patches": "(B, H', W', D) or (B, N', D)",
-    "layers": "(L, B, D)",
-    "towers": "a dict of (B, D)",
-    "joint": "(B, D)",
-}
-
-
-def _check_placed(encoder: LoadedEncoder, outputs: dict[str, Any]) -> None:
-    """Patches of point clouds are no grid: each stands at a point of the encoder's input."""
-    shapes = {name: tuple(getattr(value, "shape", ())) for name, value in outputs.items()}
-    values, centres = shapes.get("values", ()), shapes.get("centres", ())
-    if set(shapes) != {"values", "centres"} or len(values) != 3 or centres != (*values[:2], 3):
-        shown = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-        raise EncoderError(
-            f"encoder {encoder.name}: patches returns {shown}; for point clouds it should be a "
-            "dict of `values` (B, G, D) and `centres` (B, G, 3), in the coordinates of its input"
-        )
-
-
-def _checked(
-    encoder: LoadedEncoder, value: Any, method: str, kind: Kind, size: int
-) -> NDArray[Any]:
-    if not isinstance(value, torch.Tensor):
-        raise EncoderError(
-            f"encoder {encoder.name}: {method} returns a {type(value).__name__}, not a tensor "
-            f"{_SHAPE[kind]}"
-        )
-    if value.dtype not in (torch.float32, torch.float16, torch.bfloat16, torch.float64):
-        raise EncoderError(f"encoder {encoder.name}: {method} returns {value.dtype}, not floats")
-    batch_axis = 1 if kind == "layers" else 0
-    if value.ndim not in _NDIM[kind] or value.shape[batch_axis] != size or 0 in value.shape:
-        raise EncoderError(
-            f"encoder {encoder.name}: {method} returns shape {tuple(value.shape)} for a batch of "
-            f"{size}; it should be {_SHAPE[kind]}"
-        )
-    if kind == "layers":
-        value = value.transpose(0, 1)
-    if kind == "patches" and value.ndim == 3 and encoder.modality != "pointcloud":
-        side = round(value.shape[1] ** 0.5)
-        if side * side != value.shape[1]:
-            raise EncoderError(
-                f"encoder {encoder.name}: {value.shape[1]} patches are no square grid; return "
-                "(B, H', W', D)"
-            )
-        value = value.reshape(size, side, side, -1)
-    array: NDArray[Any] = value.float().cpu().numpy()
-    return array
 
 
 def _own(

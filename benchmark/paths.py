@@ -27,6 +27,16 @@ def store_root() -> Path:
     return cache_root() / "embeddings"
 
 
+def is_url(place: str | Path) -> bool:
+    """Whether a place is one of an object store: `scheme://...`, but not `file://`."""
+    return "://" in str(place) and not str(place).startswith("file://")
+
+
+def local_path(place: str | Path) -> Path:
+    """The folder that a path or a `file://` URL names."""
+    return Path(str(place).removeprefix("file://")).expanduser()
+
+
 def file_sha256(path: Path) -> str:
     """sha256 of a file's bytes."""
     with path.open("rb") as file:

@@ -19,13 +19,15 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
-from numpy.typing import NDArray
 
-from benchmark.paths import explained, file_sha256, replacing
+from benchmark.errors import SslBenchError
+from benchmark.paths import explained, file_sha256, is_url, local_path, replacing, store_root
+from benchmark.sharded import ShardedArray
+from benchmark.shards import Arrays, checksum, read_arrays, read_header, read_stored, serialise
 
 log = logging.getLogger("ssl_bench")
-Arrays = dict[str, NDArray[Any]]
 FORMAT = 1
+LARGE_BYTES = 1 << 30  # float32 bytes of an array from which it stays on the disk
 
 
 @dataclass(frozen=True)
@@ -39,18 +41,17 @@ class EntryKey:
     towers: str = ""  # astronomy: the inputs the task offers
     engine: str = ""  # hash of the code that cuts windows and assembles embeddings
     format: int = FORMAT
+    dtype: str = "float32"  # at which embeddings are stored
 
     def digest(self) -> str:
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:32]
+        facts = asdict(self)
+        if self.dtype == "float32":
+            del facts["dtype"]  # entries made before there was a choice keep their names
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _checksum(arrays: Mapping[str, NDArray[Any]], key: str, index: int) -> str:
-    digest = hashlib.sha256(f"{key} {index}".encode())
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name}{array.dtype.str}{array.shape}".encode())
-        digest.update(array.reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()
+class DamagedShardError(SslBenchError):
+    """A shard that seemed to be there is not whole; it counts as missing from now on."""
 
 
 class Entry:
@@ -104,9 +105,7 @@ class Entry:
         """sha256 by shard from the manifest; empty when there is none or it is damaged."""
         path = self.folder / "manifest.json"
         try:
-            manifest = json.loads(path.read_text())
-            same = (manifest["count"], manifest["size"]) == (self.count, self.size)
-            return {int(k): v for k, v in manifest["shards"].items()} if same else {}
+            return self._shards_of(json.loads(path.read_text()))
         except FileNotFoundError:
             return {}
         except (ValueError, KeyError, TypeError, AttributeError, OSError):
@@ -114,6 +113,10 @@ class Entry:
             with suppress(OSError):
                 path.unlink()
             return {}
+
+    def _shards_of(self, manifest: Mapping[str, Any]) -> dict[int, str]:
+        same = (manifest["count"], manifest["size"]) == (self.count, self.size)
+        return {int(k): str(v) for k, v in manifest["shards"].items()} if same else {}
 
     def _whole(self, index: int, recorded: Mapping[int, str]) -> bool:
         if index in self._verified:
@@ -136,15 +139,11 @@ class Entry:
 
     def _intact(self, index: int) -> bool:
         """Whether a shard agrees with the checksum in its own header."""
-        from safetensors import SafetensorError, safe_open
-
         try:
-            with safe_open(self.path(index), framework="numpy") as file:
-                stated = (file.metadata() or {}).get("sha256")
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, ValueError, OSError):
+            arrays, header = read_stored(self.path(index))
+        except (ValueError, KeyError, TypeError, OSError):
             return False
-        return stated == _checksum(arrays, self.name, index)
+        return header.facts.get("sha256") == checksum(arrays, self.name, index)
 
     def write(self, index: int, arrays: Arrays, seconds: float = 0.0) -> None:
         """Store one shard, which took `seconds` to compute, atomically.
@@ -152,38 +151,38 @@ class Entry:
         Raises:
             SslBenchError: the disk is full or not writable; what was stored before is kept.
         """
-        from safetensors.numpy import save_file
+        content = serialise(arrays, self.key.dtype, self.name, index, seconds)
+        self._keep(index, content)
+        self._verified[index] = hashlib.sha256(content).hexdigest()
 
-        with explained(self.folder):
-            arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-            with replacing(self.path(index), durable=True) as scratch:
-                facts = {"sha256": _checksum(arrays, self.name, index), "seconds": f"{seconds:.4f}"}
-                save_file(arrays, scratch, facts)
-            self._verified[index] = file_sha256(self.path(index))
+    def _keep(self, index: int, content: bytes) -> None:
+        with explained(self.folder), replacing(self.path(index), durable=True) as scratch:
+            scratch.write_bytes(content)
+
+    def settle(self) -> None:
+        """Wait until what was written is where others see it."""
 
     def finish(self) -> None:
         """Write the manifest: the entry is complete."""
-        record = {
+        record = self._manifest(self._verified)
+        manifest = self.folder / "manifest.json"
+        with explained(self.folder), replacing(manifest, durable=True) as scratch:
+            scratch.write_text(json.dumps(record, indent=1))
+
+    def _manifest(self, shards: Mapping[int, str]) -> dict[str, Any]:
+        return {
             "format": FORMAT,
             "key": asdict(self.key),
             "about": self.about,
             "count": self.count,
             "size": self.size,
-            "shards": {str(index): self._verified[index] for index in range(self.shards)},
+            "shards": {str(index): shards[index] for index in range(self.shards)},
         }
-        manifest = self.folder / "manifest.json"
-        with explained(self.folder), replacing(manifest, durable=True) as scratch:
-            scratch.write_text(json.dumps(record, indent=1))
 
     def seconds(self) -> float:
         """What computing the shards took, whenever that was."""
-        from safetensors import safe_open
-
-        total = 0.0
-        for index in range(self.shards):
-            with safe_open(self.path(index), framework="numpy") as file:
-                total += float((file.metadata() or {}).get("seconds", 0.0))
-        return round(total, 4)
+        facts = (read_header(self.path(index)).facts for index in range(self.shards))
+        return round(sum(float(fact.get("seconds", 0.0)) for fact in facts), 4)
 
     @property
     def complete(self) -> bool:
@@ -191,10 +190,24 @@ class Entry:
         return len(self._recorded()) == self.shards
 
     def read(self) -> Arrays:
-        """Every array, shards joined along the first axis, in the order of the examples."""
-        from safetensors.numpy import load_file
-
-        parts = [load_file(self.path(index)) for index in range(self.shards)]
+        """Every array, shards joined along the first axis, in the order of the examples; half
+        precisions as float32. An array of more than `LARGE_BYTES` stays on the disk: it is a
+        `ShardedArray`, which reads rows when they are asked for."""
+        headers = [read_header(self.path(index)) for index in range(self.shards)]
+        paths = [self.path(index) for index in range(self.shards)]
+        large = {
+            name: ShardedArray(paths, [header.places[name] for header in headers])
+            for name in headers[0].places
+            if sum(int(np.prod(h.places[name].shape)) for h in headers) * 4 > LARGE_BYTES
+        }
+        if large:
+            small = set(headers[0].places) - set(large)
+            whole = {
+                name: np.asarray(ShardedArray(paths, [h.places[name] for h in headers]))
+                for name in small
+            }
+            return {**whole, **large}  # type: ignore[dict-item]
+        parts = [read_arrays(path) for path in paths]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -211,3 +224,18 @@ class EmbeddingStore:
     def folders(self) -> list[Path]:
         """Folders of all entries, complete or not."""
         return sorted(path for path in self.root.glob("??/*") if path.is_dir())
+
+
+def open_store(place: str | Path | None = None) -> EmbeddingStore:
+    """The store at a folder or URL (`s3://bucket/prefix`); by default the one of this machine.
+
+    Raises:
+        SslBenchError: a scheme that is not known, or whose package is not installed.
+    """
+    if place is None:
+        return EmbeddingStore(store_root())
+    if is_url(place):
+        from benchmark.remote import RemoteStore
+
+        return RemoteStore(str(place))
+    return EmbeddingStore(local_path(place))

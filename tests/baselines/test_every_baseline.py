@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from benchmark.catalog import EncoderCard, encoder_cards, import_target
 from benchmark.check import check_encoder, example_inputs
 from benchmark.checkpoint import load_into
-from benchmark.embed import EmbedOptions, forward
 from benchmark.encoder import load_encoder
 from benchmark.errors import EncoderError
+from benchmark.forward import EmbedOptions, forward
 from benchmark.modalities import MODALITIES
 
 CARDS = [card for card in encoder_cards().values() if card.target.startswith("baselines.")]

@@ -28,9 +28,9 @@ from baselines.histopathology import conch_text
 from benchmark import run
 from benchmark.catalog import encoder_card, load_task
 from benchmark.check import example_inputs
-from benchmark.embed import call
 from benchmark.encoder import LoadedEncoder, load_encoder
 from benchmark.events import Event, RunOptions
+from benchmark.forward import call
 from benchmark.plan import EncoderRef, Skip, Unit
 from benchmark.report.page import write_page
 from benchmark.report.tables import results_table

@@ -25,9 +25,10 @@ def measure(way: str, name: str, args: argparse.Namespace, pipe: Any) -> None:
     import torch
 
     from benchmark.check import example_inputs
-    from benchmark.embed import EmbedOptions, Piece, embed_windows, forward
+    from benchmark.embed import EmbedOptions, Piece, embed_windows
     from benchmark.encoder import load_encoder
     from benchmark.events import COMPILED
+    from benchmark.forward import forward
 
     torch.set_num_threads(args.threads)
     published = load_card(name).kind == "pretrained"

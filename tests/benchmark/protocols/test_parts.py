@@ -282,7 +282,7 @@ def test_patches_without_their_places_are_refused(output, message) -> None:
     encoder = load_encoder("random-pointnet")
     encoder.module.patches = output
     batch = {"points": torch.zeros(4, 1024, 3)}
-    from benchmark.embed import forward
+    from benchmark.forward import forward
 
     with pytest.raises(EncoderError, match=message):
         forward(encoder, batch, "patches", EmbedOptions())

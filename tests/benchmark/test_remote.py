@@ -1,0 +1,264 @@
+"""The store in an object store: faults, kills and a second writer never give anything wrong."""
+
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from s3_server import Server, serving
+
+from benchmark import objects
+from benchmark.errors import SslBenchError
+from benchmark.objects import Bucket
+from benchmark.store import EmbeddingStore, EntryKey, open_store
+
+KEY = EntryKey("encoder", "data", "clip", "float32")
+URL = "s3://bench/store"
+
+
+def shard(index: int) -> dict[str, np.ndarray]:
+    return {"values": np.random.default_rng(index).standard_normal((10, 8)).astype(np.float32)}
+
+
+EXPECTED = np.concatenate([shard(i)["values"] for i in range(3)])
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Server]:
+    pytest.importorskip("moto")
+    pytest.importorskip("s3fs")
+    import s3fs
+
+    with serving() as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_ENDPOINT_URL": server.endpoint,
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }.items():
+            patch.setenv(name, value)
+        patch.setattr(objects, "READ_SECONDS", 0.5)
+        s3fs.S3FileSystem.clear_instance_cache()
+        s3fs.S3FileSystem().mkdir("bench")
+        yield server
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture
+def s3(running: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Server:
+    """The server, and `URL` a prefix that no other test uses."""
+    monkeypatch.setenv("SSL_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(objects, "PAUSE", 0.01)
+    monkeypatch.setitem(globals(), "URL", f"s3://bench/{tmp_path.name}")
+    running.faults.clear()
+    running.seen.clear()
+    running.slow = 0.8
+    return running
+
+
+def machine(monkeypatch: pytest.MonkeyPatch, place: Path) -> EmbeddingStore:
+    """The store as another machine sees it, which has no copies yet."""
+    monkeypatch.setenv("SSL_BENCH_CACHE", str(place))
+    return open_store(URL)
+
+
+def fill(store: EmbeddingStore, seconds: float = 0.0) -> None:
+    entry = store.entry(KEY, 30, 10, {"encoder": "e"})
+    with entry.exclusive():
+        for index in entry.missing():
+            entry.write(index, shard(index), seconds)
+        entry.finish()
+
+
+def values(store: EmbeddingStore) -> np.ndarray:
+    entry = store.entry(KEY, 30, 10, {"encoder": "e"})
+    assert entry.missing() == []
+    assert entry.complete
+    return entry.read()["values"]
+
+
+def test_what_one_machine_writes_another_reads(
+    s3: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fill(open_store(URL), seconds=1.5)
+    store = machine(monkeypatch, tmp_path / "other")
+    np.testing.assert_array_equal(values(store), EXPECTED)
+    assert store.entry(KEY, 30, 10, {}).seconds() == 4.5
+    assert [name for method, name in s3.seen if method == "PUT"][-1].endswith("manifest.json")
+
+
+def test_a_second_read_transfers_no_shard(s3: Server) -> None:
+    fill(open_store(URL))
+    s3.seen.clear()
+    values(open_store(URL))
+    assert not [name for method, name in s3.seen if name.endswith(".safetensors")]
+
+
+def test_a_killed_run_goes_on_from_its_finished_shards(
+    s3: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    entry = open_store(URL).entry(KEY, 30, 10, {})
+    entry.write(1, shard(1))
+    entry.settle()  # and no manifest
+    again = machine(monkeypatch, tmp_path / "other").entry(KEY, 30, 10, {})
+    assert again.missing() == [0, 2]
+    assert not again.complete
+
+
+def test_a_shard_that_could_not_be_sent_is_sent_later_not_computed_again(
+    s3: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "TRIES", 2)
+    s3.fail("500", "PUT", "00001-", times=2)
+    with pytest.raises(SslBenchError, match="cannot be reached after 2 tries"):
+        fill(open_store(URL))
+    assert open_store(URL).entry(KEY, 30, 10, {}).missing() == []
+
+
+@pytest.mark.parametrize("kind", ["500", "timeout", "truncate", "cut", "flip"])
+def test_a_fault_while_reading_is_tried_again(
+    s3: Server, kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fill(open_store(URL))
+    s3.fail(kind, "GET", "00001-", times=2)
+    np.testing.assert_array_equal(values(machine(monkeypatch, tmp_path / "other")), EXPECTED)
+    assert not s3.faults
+
+
+@pytest.mark.parametrize("kind", ["500", "timeout"])
+@pytest.mark.parametrize("part", ["00001-", "manifest.json"])
+def test_a_fault_while_writing_is_tried_again(
+    s3: Server, kind: str, part: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    s3.fail(kind, "PUT", part, times=2)
+    fill(open_store(URL))
+    assert not s3.faults
+    np.testing.assert_array_equal(values(machine(monkeypatch, tmp_path / "other")), EXPECTED)
+
+
+def test_a_fault_while_listing_is_tried_again(s3: Server) -> None:
+    fill(open_store(URL))
+    s3.fail("500", "GET", "/bench", times=2)
+    np.testing.assert_array_equal(values(open_store(URL)), EXPECTED)
+
+
+def test_two_writers_that_differ_leave_one_whole_entry(
+    s3: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Both find nothing, both write every shard (other seconds: other bytes), in any order."""
+    entries = [machine(monkeypatch, tmp_path / name).entry(KEY, 30, 10, {}) for name in ("a", "b")]
+    assert [entry.missing() for entry in entries] == [[0, 1, 2]] * 2
+    barrier = threading.Barrier(2)
+
+    def work(number: int) -> None:
+        for index in range(3):
+            barrier.wait()
+            entries[number].write(index, shard(index), seconds=float(number))
+        barrier.wait()
+        entries[number].finish()
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for place in ("a", "b", "third"):
+        np.testing.assert_array_equal(values(machine(monkeypatch, tmp_path / place)), EXPECTED)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "gone"])
+def test_a_damaged_object_is_found_and_only_that_shard_redone(
+    s3: Server,
+    damage: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fill(open_store(URL))
+    monkeypatch.setattr(objects, "TRIES", 2)
+    bucket = Bucket(URL)
+    (name,) = (name for name in bucket.sizes("") if "/00001-" in name)
+    content = bucket.read(name)
+    bucket.remove(name)
+    if damage != "gone":
+        bucket.write(name, content[:-4] + (b"" if damage == "truncated" else b"abcd"))
+    store = machine(monkeypatch, tmp_path / "other")
+    entry = store.entry(KEY, 30, 10, {})
+    if damage == "gone":
+        assert entry.missing() == [1]
+    else:
+        assert entry.missing() == []
+        with (
+            caplog.at_level(logging.WARNING, "ssl_bench"),
+            pytest.raises(SslBenchError, match="is damaged"),
+        ):
+            entry.read()
+        assert "is computed again" in caplog.text
+        assert entry.missing() == [1]
+    entry.write(1, shard(1))
+    entry.finish()
+    np.testing.assert_array_equal(values(machine(monkeypatch, tmp_path / "third")), EXPECTED)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 40, 300])
+def test_a_truncated_manifest_is_rebuilt_without_recomputing(s3: Server, kept: int) -> None:
+    fill(open_store(URL))
+    bucket = Bucket(URL)
+    (name,) = (name for name in bucket.sizes("") if name.endswith("manifest.json"))
+    bucket.write(name, bucket.read(name)[:kept])
+    entry = open_store(URL).entry(KEY, 30, 10, {"encoder": "e"})
+    assert entry.missing() == []
+    assert not entry.complete
+    entry.finish()
+    np.testing.assert_array_equal(values(open_store(URL)), EXPECTED)
+    assert json.loads(bucket.read(name))["count"] == 30
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("s3://no-such-bucket/x", "--store s3://no-such-bucket/x: there is no bucket.*create it"),
+        ("foo://bench/x", "the scheme foo:// is not known; use s3://"),
+        ("s3://", "names no bucket"),
+        ("gs://bench/x", "needs the package gcsfs: pip install gcsfs"),
+    ],
+)
+def test_a_url_that_cannot_be_used_gets_one_clear_error(s3: Server, url: str, message: str) -> None:
+    if url.startswith("gs:"):
+        pytest.importorskip("fsspec")
+        try:
+            import gcsfs  # noqa: F401
+        except ImportError:
+            pass
+        else:
+            pytest.skip("gcsfs is installed")
+    with pytest.raises(SslBenchError, match=message):
+        open_store(url).entry(KEY, 30, 10, {}).missing()
+
+
+def test_without_credentials_the_error_says_which_to_set(
+    s3: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import s3fs
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    s3fs.S3FileSystem.clear_instance_cache()
+    with pytest.raises(SslBenchError, match="access is denied .*set AWS_ACCESS_KEY_ID"):
+        open_store(URL).entry(KEY, 30, 10, {}).missing()
+
+
+def test_a_server_that_is_not_there_is_said(s3: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    import s3fs
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(objects, "TRIES", 2)
+    s3fs.S3FileSystem.clear_instance_cache()
+    with pytest.raises(SslBenchError, match="cannot be reached after 2 tries.*goes on from there"):
+        open_store(URL).entry(KEY, 30, 10, {}).missing()
