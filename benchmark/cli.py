@@ -43,6 +43,13 @@ Init = Annotated[
 ]
 Checkpoint = Annotated[Path | None, typer.Option(help="weights in place of the encoder's own")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ... or auto")]
+Store = Annotated[
+    str | None,
+    typer.Option(
+        envvar="SSL_BENCH_STORE",
+        help="where embeddings are kept: a folder, s3://BUCKET/PREFIX, gs://... [the cache]",
+    ),
+]
 Modality = Annotated[str | None, typer.Option(help="for hf:, timm: and onnx: encoders")]
 Input = Annotated[
     str | None,
@@ -103,6 +110,10 @@ def evaluate(
     compiled: Annotated[
         bool, typer.Option("--compile", help="encoders through torch.compile; needs a compiler")
     ] = False,
+    store: Store = None,
+    store_dtype: Annotated[
+        str, typer.Option(help="of stored embeddings: float32, float16 or bfloat16")
+    ] = "float32",
     resume: Annotated[
         bool, typer.Option("--resume/--fresh", help="reuse what is known, or compute all anew")
     ] = True,
@@ -137,6 +148,8 @@ def evaluate(
             modality=modality,
             input_options=_json_options(input_options),
             fresh=not resume,
+            store=store,
+            store_dtype=store_dtype,
             as_json=as_json,
         )
     )

@@ -23,13 +23,23 @@ class RunOptions:
     threads: int = 1  # per worker process
     seed: int = 0
     fresh: bool = False
+    store: str | None = None  # folder or URL of the embedding store; None: this machine's cache
+    store_dtype: str = "float32"  # at which embeddings are stored
     embedded: bool = False  # what embeddings there are belong to this run, also to a fresh one
 
 
 @dataclass(frozen=True)
+class Pace:
+    """Seconds in which an encoder waited for data, and in which it computed."""
+
+    waiting: float = 0.0
+    computing: float = 0.0
+
+
+@dataclass(frozen=True)
 class Event:
-    """What is told while a plan is carried out: `phase` is prepare, prepared, embed, score, result,
-    skip, failure or notice."""
+    """What is told while a plan is carried out: `phase` is prepare, prepared, embed, pace, score,
+    result, skip, failure or notice."""
 
     phase: str
     encoder: str
@@ -39,6 +49,7 @@ class Event:
     total: int = 0
     result: Result | None = None
     reused: bool = False
+    pace: Pace | None = None
 
 
 Tell = Callable[[Event], None]

@@ -125,6 +125,7 @@ def result_identity(
             options.precision,
             options.device.partition(":")[0],
             options.threads,
+            *([options.store_dtype] if options.store_dtype != "float32" else []),
         ],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]

@@ -50,12 +50,11 @@ def needed_entry(need: Need, task: Task, encoder: LoadedEncoder, options: RunOpt
         DatasetError: the dataset cannot be prepared.
     """
     from benchmark.embed import split_entry
-    from benchmark.paths import store_root
     from benchmark.run import about_entry
-    from benchmark.store import EmbeddingStore
+    from benchmark.store import open_store
 
     return split_entry(
-        EmbeddingStore(store_root()),
+        open_store(options.store),
         encoder.digest,
         fingerprints(task)[need.split],
         need.kind,
@@ -63,4 +62,5 @@ def needed_entry(need: Need, task: Task, encoder: LoadedEncoder, options: RunOpt
         options.precision,
         need.towers,
         {"encoder": encoder.name, **about_entry(task, need.split, need.kind, options)},
+        options.store_dtype,
     )

@@ -45,6 +45,8 @@ class Tally:
     reused: int = 0
     skipped: list[Skip] = field(default_factory=list)
     failures: list[Skip] = field(default_factory=list)
+    waiting: float = 0.0  # seconds in which encoders had no batch,
+    computing: float = 0.0  # and in which they had one
 
 
 class Display:
@@ -82,6 +84,9 @@ class Display:
             protocol, _, reason = event.detail.partition(": ")
             self.tally.skipped.append(Skip(event.encoder, event.task, protocol, reason))
             self.progress.advance(self._whole)
+        elif event.phase == "pace" and event.pace is not None:
+            self.tally.waiting += event.pace.waiting
+            self.tally.computing += event.pace.computing
         elif event.phase == "notice":
             self.progress.console.print(
                 f"[yellow]note[/]: {escape(event.detail)}", highlight=False, soft_wrap=True

@@ -38,7 +38,9 @@ def revision() -> str | None:
 
 
 @cache
-def environment(device: str, precision: str, threads: int, batch_size: int) -> Environment:
+def environment(
+    device: str, precision: str, threads: int, batch_size: int, store_dtype: str = "float32"
+) -> Environment:
     """The environment block of a result file."""
     packages = {}
     for name in PACKAGES:
@@ -51,6 +53,7 @@ def environment(device: str, precision: str, threads: int, batch_size: int) -> E
         precision=precision,
         threads=threads,
         batch_size=batch_size,
+        store_dtype=store_dtype,
         python=platform.python_version(),
         platform=f"{sys.platform}-{platform.machine()}",
         packages=packages,

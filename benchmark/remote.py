@@ -172,6 +172,9 @@ class RemoteStore(EmbeddingStore):
         place = hashlib.sha256(self.bucket.url.encode()).hexdigest()[:16]
         super().__init__(cache_root() / "remote" / place)
 
+    def check(self) -> None:
+        self.bucket.sizes("manifest.json")
+
     def entry(self, key: EntryKey, count: int, size: int, about: dict[str, Any]) -> Entry:
         digest = key.digest()
         prefix = f"{digest[:2]}/{digest}"

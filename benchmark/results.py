@@ -93,6 +93,7 @@ class Environment(_Strict):
     precision: str
     threads: int  # per worker process; sums are in another order with another number
     batch_size: int
+    store_dtype: str = "float32"  # at which embeddings were stored
     python: str
     platform: str
     packages: dict[str, str]

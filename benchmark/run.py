@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 from benchmark.catalog import load_task
 from benchmark.corpora import seen_in_pretraining
 from benchmark.errors import SslBenchError
-from benchmark.events import Event, RunOptions, Tell
+from benchmark.events import Event, Pace, RunOptions, Tell
 from benchmark.known import Known, encoder_recipe
-from benchmark.paths import store_root
 from benchmark.plan import EncoderRef, Unit
 from benchmark.planning.throughput import Measurement, record
 from benchmark.prepare import data_identity, fingerprints
@@ -187,7 +186,7 @@ class _Session:
     def _embed(self, task: Task, split: str, kind: Kind) -> Embeddings:
         from benchmark.embed import embed_split
         from benchmark.prepare import open_source
-        from benchmark.store import EmbeddingStore
+        from benchmark.store import open_store
 
         key = (task.source, ",".join(task.card.towers), split, kind)
         if key in self.embedded:
@@ -203,7 +202,7 @@ class _Session:
             open_source(task, split),
             fingerprints(task)[split],
             kind,
-            EmbeddingStore(store_root()),
+            open_store(o.store),
             towers=task.card.towers,
             materialise=task.materialise,
             options=embed_options(o),
@@ -213,6 +212,8 @@ class _Session:
         found = self.embedded[key]
         if found.computed_shards:  # what reading took counts as scoring
             self._embedding += min(found.seconds, time.perf_counter() - started)
+            pace = Pace(found.waiting, found.computing)
+            self.tell(Event("pace", self.ref.name, task.card.name, split, pace=pace))
         _measured(self._encoder(), task.source, kind, found, o)
         return found
 
@@ -250,7 +251,8 @@ def embed_options(options: RunOptions) -> EmbedOptions:
     from benchmark.embed import EmbedOptions
 
     o = options
-    return EmbedOptions(o.device, o.precision, o.batch_size, o.fresh and not o.embedded)
+    fresh, threads = o.fresh and not o.embedded, max(2, o.threads)
+    return EmbedOptions(o.device, o.precision, o.batch_size, fresh, o.store_dtype, threads)
 
 
 def about_entry(task: Task, split: str, kind: Kind, options: RunOptions) -> dict[str, str]:
@@ -260,6 +262,7 @@ def about_entry(task: Task, split: str, kind: Kind, options: RunOptions) -> dict
         "split": split,
         "kind": kind,
         "precision": options.precision,
+        "dtype": options.store_dtype,
     }
 
 
@@ -337,7 +340,11 @@ def _result(
         seed=options.seed,
         replicates=pack(scores.replicates),
         environment=environment(
-            options.device, options.precision, options.threads, options.batch_size
+            options.device,
+            options.precision,
+            options.threads,
+            options.batch_size,
+            options.store_dtype,
         ),
         cost=Cost(
             **cost,

@@ -221,6 +221,13 @@ class EmbeddingStore:
         digest = key.digest()
         return Entry(self.root / digest[:2] / digest, key, count, size, about)
 
+    def check(self) -> None:
+        """Whether it can be used at all.
+
+        Raises:
+            SslBenchError: it cannot; names the option and the remedy.
+        """
+
     def folders(self) -> list[Path]:
         """Folders of all entries, complete or not."""
         return sorted(path for path in self.root.glob("??/*") if path.is_dir())

@@ -29,6 +29,8 @@ from benchmark.plan import (
 )
 from benchmark.progress import Tally, display
 from benchmark.results import write_cells
+from benchmark.shards import check_dtype
+from benchmark.store import open_store
 from benchmark.task import TaskCard
 
 
@@ -51,6 +53,8 @@ class EvalRequest:
     modality: str | None = None
     input_options: dict[str, Any] = field(default_factory=dict)
     fresh: bool = False
+    store: str | None = None
+    store_dtype: str = "float32"
     as_json: bool = False
 
 
@@ -85,6 +89,8 @@ def planned(request: EvalRequest) -> Work:
     Raises:
         SslBenchError: unknown names, options that exclude each other, nothing to do.
     """
+    check_dtype(request.store_dtype)
+    open_store(request.store).check()
     cards, absent = _with_data(select_tasks(request.tasks, request.suite), request)
     protocols = select_protocols(request.protocols)
     references = encoder_references(request)
@@ -117,6 +123,8 @@ def run_options(request: EvalRequest, executor: Executor) -> RunOptions:
         seed=request.seed,
         fresh=request.fresh,
         threads=executor.threads,
+        store=request.store,
+        store_dtype=request.store_dtype,
     )
 
 
@@ -251,6 +259,7 @@ def _tell(tally: Tally, plan: Plan, out: Path, request: EvalRequest, console: Co
         wide.print(overall_table(summarise(results, plan_cells(plan))))
     planned = plan.skipped if "all" not in request.models else []
     _tell_skips([*planned, *tally.skipped], console)
+    _tell_pace(tally, console)
     for failure in tally.failures:
         console.print(
             f"[red]failed[/] {escape(failure.encoder)} on {failure.task}: {escape(failure.reason)}",
@@ -263,6 +272,18 @@ def _tell(tally: Tally, plan: Plan, out: Path, request: EvalRequest, console: Co
             f"{len(results)} results{reused} in {escape(str(out / 'results'))}\n"
             f"[dim]ssl-bench report {escape(str(out))} writes the page; "
             f"ssl-bench compare {escape(str(out))} says which differences are real[/]",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _tell_pace(tally: Tally, console: Console) -> None:
+    """How long encoders computed, and how long they waited for data."""
+    whole = tally.waiting + tally.computing
+    if whole:
+        console.print(
+            f"[dim]embedding: encoders computed for {tally.computing:.1f} s and waited for data "
+            f"for {tally.waiting:.1f} s ({tally.waiting / whole:.0%})[/]",
             highlight=False,
             soft_wrap=True,
         )

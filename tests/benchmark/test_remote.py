@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import Done, run
 from s3_server import Server, serving
 
 from benchmark import objects
@@ -262,3 +263,41 @@ def test_a_server_that_is_not_there_is_said(s3: Server, monkeypatch: pytest.Monk
     s3fs.S3FileSystem.clear_instance_cache()
     with pytest.raises(SslBenchError, match="cannot be reached after 2 tries.*goes on from there"):
         open_store(URL).entry(KEY, 30, 10, {}).missing()
+
+
+def evaluate(out: Path, *options: str, cache: Path) -> Done:
+    command = ("eval", "--model", "mock-spectrum", "--task", "mock-pitch", "--workers", "1")
+    return run(*command, "--out", str(out), *options, SSL_BENCH_CACHE=str(cache))
+
+
+def test_the_command_line_computes_on_one_machine_and_reads_on_another(
+    s3: Server, tmp_path: Path
+) -> None:
+    plain = evaluate(tmp_path / "plain", cache=tmp_path / "a")
+    assert plain.returncode == 0, plain.stderr
+    first = evaluate(tmp_path / "first", "--store", URL, cache=tmp_path / "b")
+    assert "waited for data" in first.stderr
+    second = evaluate(tmp_path / "second", "--store", URL, cache=tmp_path / "c")
+    assert "waited for data" not in second.stderr  # nothing was computed
+    scores = [
+        sorted(p.read_text().partition('"cost"')[0] for p in (tmp_path / n / "results").iterdir())
+        for n in ("plain", "first", "second")
+    ]
+    assert scores[0] == scores[1] == scores[2]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--store", "s3://no-such-bucket/x"), "there is no bucket 'no-such-bucket'"),
+        (("--store", "foo://x/y"), "the scheme foo:// is not known"),
+        (("--store-dtype", "int8"), "--store-dtype 'int8' is not one of float32, float16"),
+    ],
+)
+def test_the_command_line_says_in_one_line_what_cannot_be(
+    s3: Server, tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    found = evaluate(tmp_path / "out", *options, cache=tmp_path / "cache")
+    assert found.returncode == 2
+    assert message in " ".join(found.stderr.split())
+    assert "Traceback" not in found.stderr
