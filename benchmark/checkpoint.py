@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 import torch
 
 from benchmark.errors import EncoderError
+
+SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
+TORCH_SAVE = (b"PK\x03\x04", b"\x80")  # an archive since 2020, before that a pickle
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -19,8 +23,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         EncoderError: no such file, another format, damaged, or with code in it.
     """
+    if path.is_dir():
+        raise EncoderError(f"{path} is a folder: give --checkpoint the file in it")
     if not path.is_file():
         raise EncoderError(f"there is no checkpoint {path}: check the path given to --checkpoint")
+    if path.suffix not in SUFFIXES:
+        raise EncoderError(
+            f"{path}: a checkpoint is .safetensors, or .pt / .pth / .ckpt / .bin with weights only"
+        )
+    start = _beginning(path)
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -31,25 +42,63 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             raise EncoderError(
                 f"{path} is not a whole safetensors file ({error}): export or download it again"
             ) from None
-    if path.suffix not in (".pt", ".pth", ".ckpt", ".bin"):
+    if not start.startswith(TORCH_SAVE):
         raise EncoderError(
-            f"{path}: a checkpoint is .safetensors, or .pt / .pth / .ckpt / .bin with weights only"
+            f"{path} cannot be loaded: torch.save does not write files that begin with "
+            f"{start[:12]!r}; download or export it again"
         )
     try:
-        with torch.serialization.safe_globals(_plain_data()):
+        with torch.serialization.safe_globals(_plain_data()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle protocols: the error says enough
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        refused = "weights_only" in str(error) or "Unsupported" in str(error)
-        reason = "it holds more than weights (pickled code is refused)" if refused else "damaged"
-        raise EncoderError(
-            f"{path} cannot be loaded: {reason}; save the state_dict alone, best as .safetensors"
-        ) from None
+        if "weights_only" in str(error) or "Unsupported" in str(error):
+            reason = (
+                "it holds more than weights (pickled code is refused); save the state_dict alone, "
+                "best as .safetensors"
+            )
+        else:
+            reason = "it is damaged or cut off; download or export it again"
+        raise EncoderError(f"{path} cannot be loaded: {reason}") from None
     if not isinstance(loaded, Mapping):
-        raise EncoderError(f"{path} holds a {type(loaded).__name__}, not a state_dict")
+        raise EncoderError(
+            f"{path} holds a {type(loaded).__name__}, not a state_dict: save the model's "
+            "state_dict()"
+        )
     for wrapper in ("state_dict", "model"):
         if isinstance(loaded.get(wrapper), Mapping):
             return dict(loaded[wrapper])
     return dict(loaded)
+
+
+def _beginning(path: Path) -> bytes:
+    """The first bytes of a file that is not something else under a checkpoint's name.
+
+    Raises:
+        EncoderError: empty, a web page, a pointer of Git LFS, unreadable.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(256)
+    except OSError as error:
+        raise EncoderError(f"{path} cannot be read ({error.strerror}): allow it") from None
+    if not start:
+        raise EncoderError(f"{path} is empty: download it again")
+    if start.startswith(b"version https://git-lfs"):
+        raise EncoderError(
+            f"{path} is a pointer of Git LFS, not the file: `git lfs pull`, or download it from "
+            "its page"
+        )
+    if (
+        start.removeprefix(b"\xef\xbb\xbf")
+        .lstrip()
+        .startswith((b"<!", b"<html", b"<HTML", b"<?xml"))
+    ):
+        raise EncoderError(
+            f"{path} is a web page, not a checkpoint: open it to see what the site asks for, then "
+            "download the file itself"
+        )
+    return start
 
 
 def _plain_data() -> list[Any]:

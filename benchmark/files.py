@@ -20,6 +20,8 @@ def reading(path: Path, remedy: str = "get the file again") -> Iterator[None]:
     except FileNotFoundError as error:
         missing = error.filename or path
         raise DatasetError(f"{missing} is missing: {remedy}") from error
+    except EOFError as error:
+        raise DatasetError(f"{path} is empty or ends too early: {remedy}") from error
     except Exception as error:
         text = " ".join(str(error).split())[:200] or type(error).__name__
         raise DatasetError(f"{path} cannot be read ({text}): {remedy}") from error

@@ -90,5 +90,9 @@ ENCODERS: list[EncoderCard] = [
             "649eda472b94aa69b1d9b2ea771a5da71bcd335c), unpacked and converted by `python -m "
             "baselines.astronomy.astromer_checkpoint macho/weights astromer-macho.safetensors`"
         ),
+        reported=(
+            "no figure in the abstract or on the authors' pages; the paper's tables are not copied "
+            "here",
+        ),
     ),
 ]

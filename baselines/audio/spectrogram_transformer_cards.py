@@ -71,13 +71,36 @@ def _ssast(name: str, size: str, kind: str) -> EncoderCard:
 
 
 def _ssast_reported(size: str, kind: str) -> tuple[str, ...]:
-    found = SSAST_REPORTED.get((size, kind), ())
+    found = SSAST_REPORTED.get((size, kind))
+    if found is None:
+        return ("no figure for this model: README of YuanGongND/ssast lists none",)
     return tuple(
         f"fine-tuned (not frozen), mean over the authors' {area} tasks: {value} "
         "(README of YuanGongND/ssast)"
         for area, value in zip(("audio", "speech"), found, strict=False)
         if value is not None
     )
+
+
+def _atst_reported(size: str, kind: str) -> tuple[str, ...]:
+    lines = []
+    if kind == "clip":
+        lines.append(
+            "speaker identification (VoxCeleb1), without fine-tuning: accuracy 72 (README of "
+            "Audio-WestlakeU/audiossl, which names no size)"
+        )
+    else:
+        lines.append(
+            "no figure of a frozen model as text on the authors' page (README of "
+            "Audio-WestlakeU/audiossl)"
+        )
+    if size == "base":
+        scores = "ESC-50 94.1, VoxCeleb1 72.0" if kind == "clip" else "ESC-50 90.9, VoxCeleb1 77.4"
+        lines.append(
+            f"by others, frozen, linear: accuracy {scores} (README of "
+            "github.com/nttcslab/eval-audio-repr)"
+        )
+    return tuple(lines)
 
 
 def _atst(name: str, size: str, kind: str) -> EncoderCard:
@@ -115,14 +138,7 @@ def _atst(name: str, size: str, kind: str) -> EncoderCard:
         + (", 200,000 clips of AudioSet" if size == "small" else ", AudioSet-2M"),
         pretraining_data=("audioset",),
         weights=ATST_FILES[kind, size],
-        reported=(
-            (
-                "speaker identification (VoxCeleb1), without fine-tuning: accuracy 72 (README of "
-                "Audio-WestlakeU/audiossl, which names no size)",
-            )
-            if clip
-            else ()
-        ),
+        reported=_atst_reported(size, kind),
     )
 
 

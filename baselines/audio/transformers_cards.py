@@ -10,6 +10,10 @@ from benchmark.catalog import EncoderCard, HubFile
 TINY: dict[str, Any] = {"depth": 2, "width": 64, "heads": 2, "intermediate": 128}
 TINY_WAVEFORM = {**TINY, "channels": 32, "seconds": 2.0}
 WEIGHTS = "pytorch_model.bin"
+MERT_REPORTED = (
+    "no figure on the authors' pages (the hub's and README of yizhilll/MERT): the paper's tables, "
+    "which this card does not copy, compare frozen models on MARBLE's tasks",
+)
 
 
 def _hub(repository: str, revision: str = "main") -> dict[str, Any]:
@@ -38,6 +42,7 @@ MERT_95M = EncoderCard(
         "Masked prediction of EnCodec codes and of the constant-Q transform, in-batch mixing; "
         "20,000 hours of unpublished music, so that overlap with a task cannot be ruled out"
     ),
+    reported=MERT_REPORTED,
     **_hub("m-a-p/MERT-v1-95M", "12af15fef9d0ac838c3f475bfbbf26d2060dd4f5"),
 )
 
@@ -60,6 +65,7 @@ MERT_330M = EncoderCard(
         "Masked prediction of EnCodec codes and of the constant-Q transform, in-batch mixing; "
         "160,000 hours of unpublished music, so that overlap with a task cannot be ruled out"
     ),
+    reported=MERT_REPORTED,
     **_hub("m-a-p/MERT-v1-330M", "0e06c986db0527c0fd1b47181c40f006805e3de0"),
 )
 
@@ -87,6 +93,10 @@ SPEECH = [
         paper="Baevski et al. 2020, https://arxiv.org/abs/2006.11477",
         licence="Apache-2.0",
         pretraining="Contrastive prediction of quantized latents, 960 h of speech (LibriSpeech)",
+        reported=(
+            "LibriSpeech, fine-tuned on 960 h (not frozen): word error rate 3.4 clean, 8.6 other "
+            "(page of facebook/wav2vec2-base-960h)",
+        ),
         **_hub("facebook/wav2vec2-base", "0b5b8e868dd84f03fd87d01f9c4ff0f080fecfe8"),
     ),
     _speech(
@@ -97,6 +107,12 @@ SPEECH = [
         paper="Hsu et al. 2021, https://arxiv.org/abs/2106.07447",
         licence="Apache-2.0",
         pretraining="Masked prediction of cluster labels, 960 h of speech (LibriSpeech)",
+        reported=(
+            "no figure for this size on the authors' pages (the hub's and examples/hubert of "
+            "facebookresearch/fairseq): the paper has fine-tuned word error rates",
+            "by others, frozen, linear layer: ESC-50 58.9, UrbanSound8K 67.3 "
+            "(huggingface.co/spaces/ALM/ARCH)",
+        ),
         **_hub("facebook/hubert-base-ls960", "dba3bb02fda4248b6e082697eee756de8fe8aa8a"),
     ),
     _speech(
@@ -113,6 +129,12 @@ SPEECH = [
             "Masked prediction of cluster labels from noisy and overlapped speech, 960 h "
             "(LibriSpeech)"
         ),
+        reported=(
+            "no figure as text on the authors' pages (README of microsoft/UniSpeech shows its "
+            "SUPERB results as pictures): the paper has frozen SUPERB scores",
+            "by others, frozen, linear layer: ESC-50 49.9, UrbanSound8K 61.8 "
+            "(huggingface.co/spaces/ALM/ARCH)",
+        ),
         **_hub("microsoft/wavlm-base", "efa81aae7ff777e464159e0f877d54eac5b84f81"),
     ),
     _speech(
@@ -123,6 +145,10 @@ SPEECH = [
         paper="Baevski et al. 2022, https://arxiv.org/abs/2202.03555",
         licence="Apache-2.0",
         pretraining="Self-distillation of masked latents, 960 h of speech (LibriSpeech)",
+        reported=(
+            "LibriSpeech, fine-tuned on 960 h (not frozen): word error rate 2.77 clean, 7.08 other "
+            "(page of facebook/data2vec-audio-base-960h)",
+        ),
         **_hub("facebook/data2vec-audio-base"),
     ),
 ]
@@ -148,6 +174,12 @@ AST = EncoderCard(
         "ESC-50, fine-tuned (not frozen): accuracy 95.6 (README of YuanGongND/ast)",
     ),
     **_hub("MIT/ast-finetuned-audioset-10-10-0.4593", "f826b80d28226b62986cc218e5cec390b1096902"),
+)
+
+
+WHISPER_UNREAD = (
+    "no figure for a frozen encoder; for the word error rates of the whole model in this size see "
+    "the paper's tables, which this card does not copy",
 )
 
 
@@ -177,6 +209,10 @@ WHISPER = [
         "e37978b90ca9030d5170a5c07aadb050351a65bb",
         parameters=20_590_592,
         dimension=512,
+        reported=(
+            "LibriSpeech, the whole model as it is: word error rate 5.01 clean, 12.85 other (page "
+            "of openai/whisper-base)",
+        ),
     ),
     _whisper(
         "whisper-tiny",
@@ -185,6 +221,7 @@ WHISPER = [
         options={"depth": 4, "width": 384, "heads": 6, "intermediate": 1536},
         parameters=8_208_384,
         dimension=384,
+        reported=WHISPER_UNREAD,
     ),
     _whisper(
         "whisper-small",
@@ -193,6 +230,7 @@ WHISPER = [
         options={"depth": 12, "width": 768, "heads": 12, "intermediate": 3072},
         parameters=88_154_112,
         dimension=768,
+        reported=WHISPER_UNREAD,
     ),
 ]
 

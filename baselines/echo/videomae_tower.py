@@ -77,6 +77,7 @@ class VideoMAETower(nn.Module):
     modality: ClassVar[str] = "echo"
     model: Any  # of `videomae_transformer`
     input: dict[str, Any]
+    leading = 0  # tokens before those of the patches
 
     def pool(self, tokens: Tensor) -> Tensor:
         """Tokens of the last block (B, N, D) -> (B, D)."""
@@ -86,23 +87,32 @@ class VideoMAETower(nn.Module):
         """Tokens of the last block with the final normalisation, (B, N, D)."""
         raise NotImplementedError
 
+    def embedded(self, clips: Tensor) -> Tensor:
+        """(B, T, C, H, W) -> the tokens that the first block sees, (B, N, D)."""
+        tokens: Tensor = self.model.embeddings(clips, None)
+        return tokens
+
+    def summary(self, tokens: Tensor) -> Tensor:
+        """What stands for the clip after any block, before normalisation: (B, N, D) -> (B, D)."""
+        return tokens.float().mean(1)
+
     def forward(self, video: Tensor, lengths: Tensor | None = None) -> Tensor:
         """(B, C, T, H, W), (B,) valid frames -> (B, D)."""
         return self.pool(self._states(video, lengths)[-1]).float()
 
     def layers(self, video: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Mean over tokens of the embedding and of every block's output: (1 + depth, B, D)."""
-        return torch.stack([state.float().mean(1) for state in self._states(video, lengths)])
+        """`summary` of the embedding and of every block's output: (1 + depth, B, D)."""
+        return torch.stack([self.summary(state) for state in self._states(video, lengths)])
 
     def patches(self, video: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Tokens of the first tubelet, which holds the clip's first frame: (B, H', W', D)."""
         side = self.model.config.image_size // self.model.config.patch_size
-        tokens = self.normalised(self._states(video, lengths)[-1])
+        tokens = self.normalised(self._states(video, lengths)[-1])[:, self.leading :]
         return tokens[:, : side * side].unflatten(1, (side, side)).float()
 
     def _states(self, video: Tensor, lengths: Tensor | None) -> list[Tensor]:
         clips = first_frames(video, lengths, int(self.model.config.num_frames))
-        states = [self.model.embeddings(clips, None)]
+        states = [self.embedded(clips)]
         for block in self.model.encoder.layer:
             states.append(block(states[-1]))
         return states

@@ -109,6 +109,10 @@ ENCODERS: list[EncoderCard] = [
         pretraining="whatever the checkpoint was trained on; the authors published none",
         weights="none published; pass your own teacher in the format that "
         "baselines/pointcloud/dcglr.py describes",
+        reported=(
+            "no figure in the abstract; those of the paper's tables belong to weights that were "
+            "never published",
+        ),
     ),
     EncoderCard(
         name="ulip",

@@ -50,6 +50,7 @@ def test_a_card_is_complete(card: EncoderCard) -> None:
         assert card.dimension
         assert card.summary
         assert card.weights or card.hub
+        assert card.reported, "what do the authors report? Say so too where nothing was found."
         if card.hub is not None and card.hub.revision != "main":
             assert len(card.hub.revision) == 40
 

@@ -34,6 +34,39 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path: Path, suffix: str) ->
     assert not marker.exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("w.pt", b"\n<!DOCTYPE html><title>Virus scan warning</title>", "is a web page"),
+        ("w.safetensors", b"<html>" * 9, "is a web page"),
+        ("w.bin", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "of Git LFS"),
+        ("w.ckpt", b"", "is empty: download it again"),
+        ("w.pth", b"not found", "begin with b'not found'; download"),
+        ("w.pth", b"cos\nsystem\n(S'true'\ntR.", "cannot be loaded"),
+        ("w.pt", b"PK\x03\x04" + bytes(99), "damaged or cut off; download"),
+    ],
+)
+def test_something_else_under_a_checkpoints_name_is_called_what_it_is(
+    tmp_path: Path, name: str, content: bytes, words: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(EncoderError, match=words):
+        read_checkpoint(tmp_path / name)
+
+
+def test_half_a_file_a_folder_and_a_list_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "half.pth"
+    torch.save({"weight": torch.zeros(99)}, path)
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(EncoderError, match="damaged or cut off"):
+        read_checkpoint(path)
+    with pytest.raises(EncoderError, match="is a folder: give --checkpoint the file in it"):
+        read_checkpoint(tmp_path)
+    torch.save([torch.zeros(1)], path)
+    with pytest.raises(EncoderError, match="holds a list, not a state_dict: save"):
+        read_checkpoint(path)
+
+
 def test_scores_and_options_beside_the_weights_do_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "published.pth"
     about = {"args": argparse.Namespace(lr=0.1), "best": np.float64(0.5), "r2": np.float32(1)}

@@ -24,6 +24,9 @@ SEEN = {
     "st-mem": {"chapman", "chapman-merl"},
     "hubert-ecg": {"chapman", "chapman-merl", "cpsc2018", "cpsc2018-merl",
                    *(card.name for card in task_cards() if card.name.startswith("ptbxl-"))},
+    "discovr": {card.name for card in task_cards()
+                if card.name.startswith(("echonet-dynamic-", "echonet-pediatric-", "echonet-lvh-",
+                                         "rvenet-"))},
     "echonet-r2plus1d": {"echonet-dynamic-ef", "echonet-dynamic-low-ef", "echonet-dynamic-lv"},
     "echoclip": set(),
     "videomae": set(),

@@ -1,5 +1,6 @@
 """DISCOVR: the authors' outputs, VideoMAE's own classifier, and checkpoints that do not fit."""
 
+import argparse
 import json
 import re
 
@@ -212,3 +213,106 @@ def test_the_card_counts_the_full_model():
         encoder = Discovr(**card.options)
     assert card.parameters == sum(p.numel() for p in encoder.parameters())
     assert card.dimension == encoder.fc_norm.weight.numel()
+
+
+def pretraining_state(seed, width=48, depth=2, tokens=27, biases=False):
+    """One branch of a pretraining checkpoint, random: a class token, a final `norm`."""
+    torch.manual_seed(seed)
+    state = {
+        "cls_token": torch.randn(1, 1, width),
+        "pos_embed": torch.randn(1, tokens + 1, width),
+        "patch_embed.proj.weight": 0.05 * torch.randn(width, 3, 2, 16, 16),
+        "patch_embed.proj.bias": torch.randn(width),
+        "norm.weight": torch.rand(width),
+        "norm.bias": torch.randn(width),
+    }
+    for i in range(depth):
+        for name, shape in (
+            ("norm1", (width,)),
+            ("norm2", (width,)),
+            ("attn.proj", (width, width)),
+            ("mlp.fc1", (4 * width, width)),
+            ("mlp.fc2", (width, 4 * width)),
+        ):
+            state[f"blocks.{i}.{name}.weight"] = 0.2 * torch.randn(shape)
+            state[f"blocks.{i}.{name}.bias"] = 0.2 * torch.randn(shape[0])
+        state[f"blocks.{i}.attn.qkv.weight"] = 0.2 * torch.randn(3 * width, width)
+        for part in ("q_bias", "v_bias") if biases else ():
+            state[f"blocks.{i}.attn.{part}"] = torch.randn(width)
+    return state
+
+
+def class_token(state, video, heads=3):
+    """The normalised class token, written from the equations."""
+    x = torch.nn.functional.conv3d(
+        video, state["patch_embed.proj.weight"], state["patch_embed.proj.bias"], stride=(2, 16, 16)
+    )
+    x = x.flatten(2).transpose(1, 2)
+    x = torch.cat([state["cls_token"].expand(len(x), -1, -1), x], 1) + state["pos_embed"]
+    width = x.shape[-1]
+
+    def norm(x, key):
+        weight, bias = state[f"{key}.weight"], state[f"{key}.bias"]
+        return torch.nn.functional.layer_norm(x, (width,), weight, bias, 1e-6)
+
+    def linear(x, key):
+        return x @ state[f"{key}.weight"].T + state[f"{key}.bias"]
+
+    for i in range(sum(key.endswith("qkv.weight") for key in state)):
+        here = f"blocks.{i}"
+        q, k, v = (norm(x, f"{here}.norm1") @ state[f"{here}.attn.qkv.weight"].T).chunk(3, -1)
+        q = q + state.get(f"{here}.attn.q_bias", 0)
+        v = v + state.get(f"{here}.attn.v_bias", 0)
+        q, k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (q, k, v))
+        weights = (q @ k.transpose(-1, -2) * (width // heads) ** -0.5).softmax(-1)
+        x = x + linear((weights @ v).transpose(1, 2).flatten(2), f"{here}.attn.proj")
+        hidden = torch.nn.functional.gelu(linear(norm(x, f"{here}.norm2"), f"{here}.mlp.fc1"))
+        x = x + linear(hidden, f"{here}.mlp.fc2")
+    return norm(x, "norm")[:, 0]
+
+
+@pytest.mark.parametrize("biases", [False, True])
+@pytest.mark.parametrize("taught", [True, False])
+@torch.no_grad()
+def test_a_published_checkpoint_gives_the_class_token_of_the_teacher(saved, taught, biases):
+    teacher, student = (pretraining_state(seed, biases=biases) for seed in (0, 1))
+    model = {f"encoder.{key}": value for key, value in student.items()}
+    model |= {"decoder.blocks.0.norm1.weight": torch.ones(3), "mask_token": torch.ones(1, 1, 3)}
+    model |= {"image_teacher.cls_token": torch.ones(1, 1, 48)}
+    if taught:
+        model |= {f"video_teacher.{key}": value for key, value in teacher.items()}
+    options = argparse.Namespace(model="pretrain_videomae_base_patch16_224")
+    encoder = small(seed=2)
+    load_into(encoder, saved({"model": model, "epoch": 799, "args": options}), "discovr")
+    video = torch.randn(2, 3, 6, 48, 48)
+    expected = class_token(teacher if taught else student, video)
+    assert torch.allclose(encoder(video), expected, atol=1e-5)
+    layers = encoder.layers(video)
+    assert torch.allclose(encoder.fc_norm(layers[-1]), expected, atol=1e-5)
+    assert encoder.patches(video).shape == (2, 3, 3, 48)
+    frames = encoder.patches(video)[:, 0, 0]  # the first patch, not the class token
+    assert not torch.allclose(frames, expected, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda s: s.pop("norm.bias"), "missing: norm.bias"),
+        (lambda s: s.pop("blocks.1.norm2.bias"), "missing: blocks.1.norm2.bias"),
+        (lambda s: s.update({"blocks.0.gamma_1": torch.ones(48)}), "surplus: blocks.0.gamma_1"),
+        (
+            lambda s: s.update({"pos_embed": torch.ones(1, 27, 48)}),
+            "pos_embed is (1, 27, 48), should be (1, 28, 48)",
+        ),
+        (
+            lambda s: s.update({"cls_token": torch.ones(1, 1, 8)}),
+            "cls_token is (1, 1, 8), should be (1, 1, 48)",
+        ),
+    ],
+)
+def test_a_published_checkpoint_that_does_not_fit_names_its_key(saved, damage, words):
+    state = pretraining_state(0)
+    damage(state)
+    model = {f"video_teacher.{key}": value for key, value in state.items()}
+    with pytest.raises(EncoderError, match=re.escape(words)):
+        load_into(small(), saved({"model": model}), "discovr")
