@@ -62,7 +62,10 @@ ENCODERS: list[EncoderCard] = [
             "LAMOST and catalogue values"
         ),
         pretraining_data=("astrom3-dataset",),
-        weights="model.safetensors from https://huggingface.co/AstroMLCore/AstroM3-CLIP",
+        weights=(
+            "model.safetensors from https://huggingface.co/AstroMLCore/AstroM3-CLIP (main was seen "
+            "at 4bff232)"
+        ),
         hub=HubFile("AstroMLCore/AstroM3-CLIP", "model.safetensors"),
         reported=(
             "AstroM3 dataset, 10 classes of variable stars, fine-tuned (not frozen) on photometry: "

@@ -16,10 +16,11 @@ MERT_REPORTED = (
 )
 
 
-def _hub(repository: str, revision: str = "main") -> dict[str, Any]:
+def _hub(repository: str, revision: str = "main", seen: str = "") -> dict[str, Any]:
+    """`seen`: the beginning of the commit that `main` was at, where the whole is not public."""
     page = f"https://huggingface.co/{repository}"
     return {
-        "weights": f"{WEIGHTS} from {page}",
+        "weights": f"{WEIGHTS} from {page}" + (f" (main was seen at {seen})" if seen else ""),
         "hub": HubFile(repository, WEIGHTS, revision),
     }
 
@@ -149,7 +150,7 @@ SPEECH = [
             "LibriSpeech, fine-tuned on 960 h (not frozen): word error rate 2.77 clean, 7.08 other "
             "(page of facebook/data2vec-audio-base-960h)",
         ),
-        **_hub("facebook/data2vec-audio-base"),
+        **_hub("facebook/data2vec-audio-base", seen="1f5a640"),
     ),
 ]
 

@@ -160,7 +160,10 @@ ENCODERS: list[EncoderCard] = [
             "CLIP weights, then 1,032,975 echocardiogram videos of Cedars-Sinai with their reports"
         ),
         pretraining_data=("cedars-sinai-echo",),
-        weights="open_clip_pytorch_model.bin from https://huggingface.co/mkaichristensen/echo-clip",
+        weights=(
+            "open_clip_pytorch_model.bin from https://huggingface.co/mkaichristensen/echo-clip "
+            "(main was seen at 2c66a65)"
+        ),
         hub=HubFile("mkaichristensen/echo-clip", "open_clip_pytorch_model.bin"),
         reduced={
             "trunk": "convnext_atto",

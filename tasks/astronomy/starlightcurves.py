@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark.distribution import Distribution, matches
+from benchmark.distribution import Distribution, Download, matches
 from benchmark.errors import DatasetError
 from benchmark.task import Task
 from tasks.astronomy.series_lines import even_light_curve, line_at, lines, numbers
@@ -46,10 +46,9 @@ class StarLightCurves(Task):
             "|".join(f"StarLightCurves_{part}{ending}" for ending in FORMATS)
             for part in ("TRAIN", "TEST")
         ),
-        apply=(
-            "Download UCRArchive_2018.zip from "
-            "https://www.cs.ucr.edu/~eamonn/time_series_data_2018/ (the password is on that page) "
-            "and put its folder StarLightCurves below the data directory."
+        downloads=tuple(
+            Download(f"https://zenodo.org/records/11198308/files/StarLightCurves_{part}.ts")
+            for part in ("TRAIN", "TEST")
         ),
     )
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from benchmark.distribution import Distribution
+from benchmark.distribution import Distribution, Download
 from benchmark.errors import DatasetError
 from benchmark.files import reading
 from benchmark.task import Task
@@ -26,11 +26,23 @@ DAMAGED = "jazz.00054"  # in the training list, but unreadable in the copies in 
 GENRES = ("genres", "genres_original", "Data/genres_original", ".")
 RECORDINGS = "|".join(f"{folder}/*/*.*" for folder in GENRES[:-1]) + "|[bcdhjmpr]*/*.*.*"
 LISTED = tuple(f"{name}_filtered.txt" for name in LISTS.values())
-HOW_TO_GET = (
-    "the author's server no longer gives the recordings out: take genres.tar.gz or the copy "
-    "`andradaolteanu/gtzan-dataset-music-genre-classification` on Kaggle, unpack it so that "
-    "gtzan/genres/blues/blues.00000.wav is there, and put train_filtered.txt, valid_filtered.txt "
-    "and test_filtered.txt from https://github.com/coreyker/dnn-mgr (folder gtzan) into gtzan/"
+# The archive of Marsyas, from whose makers GTZAN is, at the commit that added it to the hub; the
+# lists at the last commit of their authors' repository.
+HUB = (
+    "https://huggingface.co/datasets/marsyas/gtzan/resolve/7031b102fce5383cfdfa12714eaf42065e82b855"
+)
+FILTERED = "https://raw.githubusercontent.com/coreyker/dnn-mgr/bdad579ea6cb37b665ea6019fe1026a6ce20cbc7/gtzan"
+SHA256 = (
+    "2b04966cef1486f1a7767b74271533fa23e220388db804a1937835e1fc4fa3fa",
+    "f8fbee7c52397a0e0f3a91dc54fedecb2e27f5bdc9a9daeab8cb10d077e26956",
+    "09cafa6a89ce0a27f30ed250d56ecb4d03c22fffb5a693f96c7ae655ee02ac72",
+)
+DOWNLOADS = (
+    *(
+        Download(f"{FILTERED}/{name}", sha256=sha256)
+        for name, sha256 in zip(LISTED, SHA256, strict=True)
+    ),
+    Download(f"{HUB}/data/genres.tar.gz"),
 )
 
 
@@ -46,7 +58,8 @@ def listed(folder: Path, split: str) -> Iterator[tuple[str, str, Path]]:
     root = next((folder / name for name in GENRES if any(folder.glob(f"{name}/*/*.*.*"))), None)
     if root is None:
         raise DatasetError(
-            f"{folder} has no {GENRES[0]}/<genre>/<genre>.<number>.wav: {HOW_TO_GET}"
+            f"{folder} has no {GENRES[0]}/<genre>/<genre>.<number>.wav: "
+            "`ssl-bench data fetch gtzan-genre` downloads them"
         )
     for line in lines:
         file = PurePosixPath(line.replace("\\", "/"))
@@ -62,7 +75,7 @@ def listed(folder: Path, split: str) -> Iterator[tuple[str, str, Path]]:
 class Gtzan(Task):
     source = "gtzan"
     distribution = Distribution(
-        folders=("gtzan", "gtzan-genre"), layout=(*LISTED, RECORDINGS), apply=HOW_TO_GET
+        folders=("gtzan", "gtzan-genre"), layout=(*LISTED, RECORDINGS), downloads=DOWNLOADS
     )
 
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:

@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.distribution import Distribution, matches
+from benchmark.distribution import Distribution, Download, matches
 from benchmark.errors import DatasetError
 from benchmark.files import reading
 from benchmark.task import Task
-from tasks.audio.gtzan import HOW_TO_GET, LISTED, RATE, RECORDINGS, listed
+from tasks.audio.gtzan import DOWNLOADS, LISTED, RATE, RECORDINGS, listed
 from tasks.audio.sound_files import audio
 
+BEATS = "https://github.com/TempoBeatDownbeat/gtzan_tempo_beat/archive"
 JAMS, TEXT = "jams/*.jams|*/jams/*.jams", "beats/*.beats|*/beats/*.beats"
 
 
@@ -32,10 +33,9 @@ class GtzanRhythm(Task):
     distribution = Distribution(
         folders=("gtzan", "gtzan-rhythm", "gtzan-genre"),
         layout=(*LISTED, f"{JAMS}|{TEXT}", RECORDINGS),
-        apply=(
-            f"{HOW_TO_GET}; then unpack GTZAN-Rhythm_v2_ismir2015_lbd_2015-10-28.tar.gz "
-            "(http://anasynth.ircam.fr/home/media/GTZAN-rhythm) or clone "
-            "https://github.com/TempoBeatDownbeat/gtzan_tempo_beat into gtzan/"
+        downloads=(
+            *DOWNLOADS,
+            Download(f"{BEATS}/fd9cafdebb6426fee41c3718791be61306323dd7.tar.gz", strip=1),
         ),
     )
 

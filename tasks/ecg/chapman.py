@@ -20,6 +20,7 @@ from benchmark.errors import DatasetError
 from benchmark.files import number, read_csv
 from benchmark.task import Task
 from tasks.ecg.dealt_splits import deal_splits
+from tasks.ecg.merl_lists import merl_lists
 from tasks.ecg.wfdb_files import AGAIN, diagnoses, read_signal
 
 RATE = 500
@@ -97,9 +98,7 @@ class ChapmanMerl(Chapman):
     distribution = Distribution(
         FOLDERS,
         (*LAYOUT[1:], *lists.values()),
-        apply="`ssl-bench data fetch chapman` downloads the recordings; put chapman_train.csv, "
-        "chapman_val.csv and chapman_test.csv (folder finetune/data_split/chapman of "
-        "https://github.com/cheliu-computation/MERL-ICML2024) beside WFDBRecords/",
+        downloads=(DOWNLOAD, *merl_lists("chapman")),
     )
 
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:

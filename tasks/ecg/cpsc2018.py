@@ -17,23 +17,24 @@ from benchmark.distribution import Distribution
 from benchmark.errors import DatasetError
 from benchmark.files import read_csv
 from benchmark.inputs import STANDARD_LEADS
+from benchmark.listings import ChecksumList
 from benchmark.task import Task
 from tasks.ecg.cpsc2018_layouts import LAYOUT, Listing, listing, original_signal
 from tasks.ecg.dealt_splits import deal_splits
+from tasks.ecg.merl_lists import merl_lists
 from tasks.ecg.wfdb_files import read_signal
 
 RATE = 500
 FOLDERS = ("cpsc2018", "cpsc_2018", "icbeb2018", "icbeb", "Training_WFDB")
-HOW_TO_GET = (
-    "take the folder training/cpsc_2018 of https://physionet.org/content/challenge-2020/1.0.2/ (or "
-    "of challenge-2021), or the three training sets and REFERENCE.csv from "
-    "http://2018.icbeb.org/Challenge.html, and put it below cpsc2018/"
+RECORDS = ChecksumList(
+    "https://physionet.org/files/challenge-2021/1.0.3/SHA256SUMS.txt",
+    keep=("training/cpsc_2018/g*/A*.hea", "training/cpsc_2018/g*/A*.mat"),
 )
 
 
 class Cpsc2018(Task):
     source: ClassVar[str] = "cpsc2018"
-    distribution = Distribution(FOLDERS, LAYOUT, apply=HOW_TO_GET)
+    distribution = Distribution(FOLDERS, LAYOUT, listings=(RECORDS,))
 
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
         names = {name: "+".join(sorted(found)) for name, (found, _) in self._listing.items()}
@@ -75,8 +76,8 @@ class Cpsc2018Merl(Cpsc2018):
     distribution = Distribution(
         FOLDERS,
         (*LAYOUT, *lists.values()),
-        apply=f"{HOW_TO_GET}; put icbeb_train.csv, icbeb_val.csv and icbeb_test.csv there (from "
-        "https://github.com/cheliu-computation/MERL-ICML2024, folder finetune/data_split/icbeb)",
+        downloads=merl_lists("icbeb"),
+        listings=(RECORDS,),
     )
 
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
