@@ -12,6 +12,7 @@ from benchmark.errors import DatasetError
 from benchmark.inputs import PointCloudInput
 from benchmark.prepare import decode, labelled_rows, open_source, read_row
 from benchmark.protocols.contract import Split
+from benchmark.sharded import ShardedArray
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -129,11 +130,18 @@ def build_split(
     elif kind == "towers":
         built.towers = {name: array[rows] for name, array in arrays.items()}
     else:
-        built.embeddings = arrays["values"][rows]
+        built.embeddings = _rows(arrays["values"], rows)
     if "centres" in arrays:
         built.centres = arrays["centres"][rows]
         built.points = _PlacedPoints(task, data, rows, encoder)
     return built
+
+
+def _rows(values: Any, rows: NDArray[np.intp]) -> Any:
+    """Rows of an array; of one that stays on the disk a part that stays there too."""
+    if not isinstance(values, ShardedArray) or values.ndim != 2:
+        return values[rows]
+    return values if len(rows) == len(values) else values.take(rows)
 
 
 class _PlacedPoints(Sequence[NDArray[Any]]):

@@ -27,7 +27,7 @@ from benchmark.shards import Arrays, checksum, read_arrays, read_header, read_st
 
 log = logging.getLogger("ssl_bench")
 FORMAT = 1
-LARGE_BYTES = 1 << 30  # float32 bytes of an array from which it stays on the disk
+LARGE_BYTES = 1 << 28  # float32 bytes of an array from which it stays on the disk
 
 
 @dataclass(frozen=True)

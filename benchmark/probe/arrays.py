@@ -20,6 +20,8 @@ NUMPY_PRODUCTS = 1 << 21  # samples · features · classes up to which a problem
 
 def suited(z: torch.Tensor, columns: int) -> Array:
     """Samples z (n, r) themselves; for a small problem a NumPy array with a column of ones."""
+    if not isinstance(z, torch.Tensor):
+        return z  # streamed
     if z.device.type != "cpu" or z.numel() * columns > NUMPY_PRODUCTS:
         return z
     design = np.ones((len(z), z.shape[1] + 1), dtype=z.numpy().dtype)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from benchmark.errors import SslBenchError
 
+if TYPE_CHECKING:
+    from benchmark.probe.streamed import Stream
+
 # An array (N, D), perhaps memory-mapped, and the rows of it that are meant (None: all of them).
 Source = tuple[np.ndarray, np.ndarray | None]
 
 BLOCK_VALUES = 1 << 22  # values of an embedding matrix converted at a time
+LARGE_BYTES = 1 << 28  # of a set as float32 from which it is not held in memory
 SKETCH_ROWS_PER_COLUMN = 6  # rows per column that settle a Gram well enough to precondition with
 
 
@@ -22,11 +27,11 @@ def count(sources: Sequence[Source]) -> int:
     return sum(len(x) if rows is None else len(rows) for x, rows in sources)
 
 
-def blocks(sources: Sequence[Source]) -> Iterator[np.ndarray]:
+def blocks(sources: Sequence[Source], values: int = BLOCK_VALUES) -> Iterator[np.ndarray]:
     """Consecutive row blocks (n, D) of the sources, small enough to convert in memory."""
     for x, rows in sources:
         total = len(x) if rows is None else len(rows)
-        size = max(1, BLOCK_VALUES // max(1, x.shape[1]))
+        size = max(1, values // max(1, x.shape[1]))
         for start in range(0, total, size):
             stop = start + size
             yield x[start:stop] if rows is None else x[rows[start:stop]]
@@ -91,8 +96,13 @@ class Features:
         basis = self.rotation if self.basis is None else self.basis
         return basis if basis is None or basis.shape[0] == basis.shape[1] else None
 
-    def project(self, sources: Sequence[Source]) -> torch.Tensor:
+    def project(self, sources: Sequence[Source]) -> torch.Tensor | Stream:
         """Other samples in the solver's columns: (n, r)."""
+        from benchmark.probe.streamed import Stream, too_large
+
+        if self.rotation is None and too_large(sources):
+            z = self.z
+            return Stream(sources, self.mean, self.inverse_scale, z.dtype, z.device)
         return _standardised(
             sources, self.mean, self.inverse_scale, self.rotation, self.z.dtype, self.z.device
         )

@@ -11,6 +11,13 @@ import torch
 from benchmark.probe.features import Source, count, eigenbasis, prepare, statistics
 from benchmark.probe.objective import BinaryLoss, Objective, SoftmaxLoss
 from benchmark.probe.path import Solution, solve_one, solve_path
+from benchmark.probe.streamed import (
+    Stream,
+    StreamedBinary,
+    StreamedSoftmax,
+    prepare_stream,
+    too_large,
+)
 from benchmark.probe.targets import columns_of
 
 
@@ -73,6 +80,16 @@ class LogisticFit:
         self.columns = columns_of(y, setting.kind, setting.classes)
         fitted = self.columns.fitted
         passes = 30 + 6 * penalties  # what a path takes, measured
+        self.objective: Objective | None = None
+        joint = setting.kind == "multiclass" and not self.columns.binary
+        if too_large(sources):
+            self.features = prepare_stream(
+                sources, basis=basis, dtype=setting.dtype, device=setting.device
+            )
+            if fitted:
+                loss = StreamedSoftmax if joint else StreamedBinary
+                self.objective = loss(self.features, self.columns, y)
+            return
         self.features = prepare(
             sources,
             passes_times_columns=passes * fitted,
@@ -80,10 +97,8 @@ class LogisticFit:
             dtype=setting.dtype,
             device=setting.device,
         )
-        self.objective: Objective | None = None
         if fitted:
             targets = self.columns.encode(y, setting.dtype, setting.device)
-            joint = setting.kind == "multiclass" and not self.columns.binary
             self.objective = (
                 SoftmaxLoss(self.features, targets, fitted)
                 if joint
@@ -110,11 +125,18 @@ class LogisticFit:
             max_iter=self.setting.max_iter,
         )
 
-    def decision(self, projected: torch.Tensor, solution: Solution) -> np.ndarray:
+    def decision(self, projected: torch.Tensor | Stream, solution: Solution) -> np.ndarray:
         """Logits (n, C) in float32 of samples from `features.project`."""
         theta = self.columns.expand(solution.theta)
         # Class by class: a product with few columns is several times faster this way round.
-        logits = torch.addmm(theta[-1].unsqueeze(1), theta[:-1].T.contiguous(), projected.T)
+        offset, weights = theta[-1].unsqueeze(1), theta[:-1].T.contiguous()
+        if isinstance(projected, Stream):
+            out = np.empty((len(projected), len(weights)), np.float32)
+            for start, chunk in projected.chunks():
+                logits = torch.addmm(offset, weights, chunk.T)
+                out[start : start + len(chunk)] = logits.T.float().cpu().numpy()
+            return out
+        logits = torch.addmm(offset, weights, projected.T)
         return logits.T.float().contiguous().cpu().numpy()
 
     def linear(self, solution: Solution) -> Linear:

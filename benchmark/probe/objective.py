@@ -8,6 +8,7 @@ laid out class by class, (C, block): products and softmax of few classes run sev
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,7 +52,9 @@ class Objective:
 
     def __init__(self, features: Features, columns: int) -> None:
         self.columns = columns
-        self.samples = samples = arrays.suited(features.z, columns)
+        samples = arrays.suited(features.z, columns)
+        self.samples = samples
+        self.count = len(samples)
         self.basis: Array | None = (
             None if features.basis is None else arrays.same_kind(features.basis, samples)
         )
@@ -59,12 +62,22 @@ class Objective:
         self.module = arrays.module(samples)
         width = features.z.shape[1]
         self.zero = arrays.zeros((columns, width + 1), samples)
-        self.block = min(len(samples), block_rows(max(width, columns), cuda=features.z.is_cuda))
+        self.block = min(self.count, block_rows(max(width, columns), cuda=features.z.is_cuda))
         self.buffers = [arrays.zeros((columns * self.block,), samples) for _ in range(2)]
-        self.blocks = self._cut(samples)
         self.penalised = arrays.zeros((1, width + 1), samples)
         self.penalised[0, :-1] = 1
         self._stand_ins: list[Block] | None = None
+        self._blocks: list[Block] | None = None
+
+    def each_block(self) -> Iterable[Block]:
+        """All samples, block by block."""
+        if self._blocks is None:
+            self._blocks = self._cut(self.samples)
+        return self._blocks
+
+    def spaced(self, stride: int) -> Array:
+        """Every `stride`-th sample."""
+        return self.samples if stride == 1 else arrays.copy(self.samples[::stride])
 
     def _cut(self, samples: Array) -> list[Block]:
         blocks = []
@@ -90,12 +103,12 @@ class Objective:
 
     def gradient(self, theta: Array, penalty: float, which: Array | None = None) -> Array:
         """Gradient at theta, both (C, r + 1); or (k, r + 1), the rows `which` (k,) alone."""
-        total = theta * (self.penalised * (penalty * len(self.samples)))
-        for block in self.blocks:
+        total = theta * (self.penalised * (penalty * self.count))
+        for block in self.each_block():
             residual = self._predict(theta, block)
             self.subtract_targets(residual, block.rows, which)
             arrays.add_products(total, residual, block.samples)
-        total *= 1.0 / len(self.samples)
+        total *= 1.0 / self.count
         if self.joint:
             # All classes shifted alike change nothing: what is left there is rounding.
             total -= total.sum(0) * (1.0 / self.columns)
@@ -126,8 +139,7 @@ class Objective:
         """The samples that stand for all in `moments`, in the eigenbasis."""
         if self._stand_ins is None:
             wanted = max(MOMENT_ROWS, MOMENT_ROWS_PER_CLASS * self.columns)
-            stride = max(1, len(self.samples) // wanted)
-            some = self.samples if stride == 1 else arrays.copy(self.samples[::stride])
+            some = self.spaced(max(1, self.count // wanted))
             if self.basis is not None:
                 width = len(self.basis)
                 some = self.module.concatenate((some[:, :width] @ self.basis, some[:, width:]), 1)
@@ -150,7 +162,7 @@ class SoftmaxLoss(Objective):
         self.minus = arrays.zeros((self.block,), self.samples) - 1
         # Where each sample's class stands in the flattened logits of its block.
         self.places = []
-        for block in self.blocks:
+        for block in self.each_block():
             n = len(block.samples)
             place = arrays.same_kind(torch.arange(n, device=targets.device), self.samples)
             self.places.append(labels[block.rows] * n + place)

@@ -26,7 +26,7 @@ from benchmark.probe.targets import check_targets
 # The grid of DINOv2's linear evaluation with logistic regression (Oquab et al. 2023).
 PENALTIES: np.ndarray = 10.0 ** np.linspace(-6, 5, 45)
 
-DECISION_VALUES = 1 << 24
+DECISION_VALUES = 1 << 22  # converted, or decided, at a time
 
 
 @dataclass

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from benchmark.errors import SslBenchError
 from benchmark.protocols.contract import Split
+from benchmark.sharded import ShardedArray
 from benchmark.task import TaskCard
 
 Array = NDArray[Any]
@@ -39,7 +40,7 @@ def check_splits(
             raise SslBenchError(f"{task.name}: the {name} split is empty; prepare the data again")
         for values in (split.embeddings, split.layers, *split.towers.values()):
             if values is not None and np.size(values):
-                _check_finite(np.asarray(values), split, name, encoder, task)
+                _check_finite(values, split, name, encoder, task)
         if np.size(split.embeddings):
             shapes[name] = split.embeddings.shape[-1]
     if len(set(shapes.values())) > 1:
@@ -77,6 +78,13 @@ def features(split: Split) -> Array:
         units = [t / np.maximum(n, 1e-12) for t, n in zip(towers, norms, strict=True)]
         return np.concatenate(units, axis=1)
     return np.ascontiguousarray(split.embeddings, dtype=np.float32)
+
+
+def samples(split: Split) -> Array:
+    """As `features`, but embeddings that stay on the disk stay there: for what reads blocks."""
+    lazy: Any = split.embeddings
+    kept: Array = lazy if isinstance(lazy, ShardedArray) else features(split)  # type: ignore[assignment]
+    return kept
 
 
 def pooled(split: Split) -> Split:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from benchmark.protocols.checks import check_splits, features, sizes
+from benchmark.protocols.checks import check_splits, samples, sizes
 from benchmark.protocols.contract import Protocol, Scores, Split
 from benchmark.protocols.probing import probe_splits
 from benchmark.protocols.scoring import measure
@@ -69,7 +69,7 @@ def probe_clips(
 ) -> Scores:
     """The probe on one embedding per example."""
     probed = probe_splits(train, validation, task, seed=seed, device=device, encoder=encoder)
-    return measure(task, test, probed.predict(features(test)), seed).scores(
+    return measure(task, test, probed.predict(samples(test)), seed).scores(
         task.metric,
         hyperparameters=probed.hyperparameters(),
         counts=sizes(train, validation, test),

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.probe import PENALTIES, LinearProbe, fit_probe
-from benchmark.protocols.checks import features
+from benchmark.protocols.checks import samples
 from benchmark.protocols.contract import Split
 from benchmark.protocols.selection import as_array, selection_score, softmax
+from benchmark.sharded import ShardedArray
 from benchmark.task import TaskCard
 
 Array = NDArray[Any]
@@ -28,7 +29,9 @@ class Probed:
 
     def predict(self, embeddings: Array) -> Array:
         """(N, D) to probabilities (N, C) for multiclass and multilabel, values (N,) else."""
-        decision = as_array(self.probe.decision(np.ascontiguousarray(embeddings, np.float32)))
+        if not isinstance(embeddings, ShardedArray):
+            embeddings = np.ascontiguousarray(embeddings, np.float32)
+        decision = as_array(self.probe.decision(embeddings))
         if self.kind == "multiclass":
             return softmax(decision)
         if self.kind == "multilabel":
@@ -68,9 +71,9 @@ def probe_splits(
     kind = probe_kind(task)
     given = None
     if validation is not None:
-        given = features(validation), _targets(validation, kind)
+        given = samples(validation), _targets(validation, kind)
     probe = fit_probe(
-        features(train),
+        samples(train),
         _targets(train, kind),
         kind=kind,
         n_classes=len(task.target.classes) or None,
@@ -82,7 +85,7 @@ def probe_splits(
         seed=seed,
         device=device,
         name=encoder,
-        ids=np.asarray(train.ids).tolist(),
+        ids=train.ids,  # type: ignore[arg-type]
     )
     return Probed(probe, kind, best_score(probe))
 

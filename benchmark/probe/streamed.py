@@ -1,0 +1,153 @@
+"""Training sets too large for memory: standardised block by block, in every pass anew.
+
+A pass reads the samples from where they are (shards of the store, a mapped file), brings them to
+mean 0 and deviation 1 and hands them on, while a thread reads what comes next. Memory is that of a
+few blocks, however many samples there are; the sums, and so the optimum, are those of a set in
+memory, up to the rounding of one subtraction and one product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmark.pipeline import in_background
+from benchmark.probe import features as in_memory
+from benchmark.probe.features import Features, Source, count
+from benchmark.probe.objective import BinaryLoss, Block, Objective, SoftmaxLoss
+from benchmark.probe.targets import Columns
+
+READ_VALUES = 1 << 21  # of a chunk: it is read at once and worked on in blocks
+LEAST_ROWS = 4  # samples per feature from which a set is worth the passes
+
+
+def too_large(sources: Sequence[Source]) -> bool:
+    """Whether a set is streamed: more than `features.LARGE_BYTES` as float32, and more samples than
+    features (a set of few samples is small once its directions are known)."""
+    rows, width = count(sources), sources[0][0].shape[1]
+    return rows * width * 4 > in_memory.LARGE_BYTES and rows >= LEAST_ROWS * width
+
+
+class Stream:
+    """Standardised samples (n, r) that are read when they are needed."""
+
+    is_cuda = False
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        mean: np.ndarray,
+        inverse_scale: np.ndarray,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self.sources, self.dtype, self.device = sources, dtype, device
+        self.mean = torch.from_numpy(mean).to(dtype)
+        self.inverse_scale = torch.from_numpy(inverse_scale).to(dtype)
+        self.shape = (count(sources), len(mean))
+        self.is_cuda = device.type == "cuda"
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def chunks(self) -> Iterator[tuple[int, torch.Tensor]]:
+        """(first row, samples (n, r)) of consecutive chunks, the next ones being read meanwhile."""
+        with in_background(self._read(), 1) as ready:
+            for start, chunk in ready:
+                yield start, chunk.to(self.device)
+
+    def _read(self) -> Iterator[tuple[int, torch.Tensor]]:
+        start = 0
+        for block in in_memory.blocks(self.sources, READ_VALUES):
+            yield start, self._standardised(block)
+            start += len(block)
+
+    def _standardised(self, block: np.ndarray) -> torch.Tensor:
+        chunk = torch.from_numpy(np.array(block)).to(self.dtype)
+        return chunk.sub_(self.mean).mul_(self.inverse_scale)
+
+    def sample(self, stride: int) -> torch.Tensor:
+        """Every `stride`-th sample, in memory."""
+        parts, offset = [], 0
+        for x, rows in self.sources:
+            total = len(x) if rows is None else len(rows)
+            places = np.arange(-offset % stride, total, stride)
+            taken = places if rows is None else rows[places]
+            parts += [self._standardised(b) for b in in_memory.blocks([(x, taken)], READ_VALUES)]
+            offset += total
+        return torch.cat(parts).to(self.device)
+
+
+def prepare_stream(
+    sources: Sequence[Source],
+    *,
+    basis: torch.Tensor | None,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Features:
+    """As `features.prepare`, for a set that is streamed: the eigenbasis of evenly spaced samples
+    stands beside the columns, which are standardised features."""
+    mean, scale = in_memory.statistics(sources)
+    # What the solver sees is exactly what its result says: rounded once, here.
+    kind = np.float32 if dtype == torch.float32 else np.float64
+    mean = mean.astype(kind).astype(np.float64)
+    inverse_scale = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
+    inverse_scale = inverse_scale.astype(kind).astype(np.float64)
+    stream = Stream(sources, mean, inverse_scale, dtype, device)
+    if basis is None:
+        wanted = in_memory.SKETCH_ROWS_PER_COLUMN * stream.shape[1]
+        basis = in_memory.eigenbasis(stream.sample(max(1, len(stream) // wanted)))
+    return Features(stream, basis, None, mean, inverse_scale)  # type: ignore[arg-type]
+
+
+class _Streamed(Objective):
+    """An objective whose blocks are cut from chunks as they come."""
+
+    stream: Stream
+    fitted: Columns
+    y: np.ndarray
+
+    def each_block(self) -> Iterator[Block]:
+        for start, chunk in self.stream.chunks():
+            for first in range(0, len(chunk), self.block):
+                part = chunk[first : first + self.block]
+                rows = slice(start + first, start + first + len(part))
+                yield Block(part, part.T, rows)
+
+    def spaced(self, stride: int) -> torch.Tensor:
+        return self.stream.sample(stride)
+
+    def targets_of(self, rows: slice) -> torch.Tensor:
+        return self.fitted.encode(self.y[rows], self.stream.dtype, self.stream.device)
+
+
+class StreamedSoftmax(_Streamed, SoftmaxLoss):
+    """Softmax loss of streamed samples with targets y, labels (n,) or (n, C)."""
+
+    def __init__(self, features: Features, columns: Columns, y: np.ndarray) -> None:
+        Objective.__init__(self, features, columns.fitted)
+        self.stream, self.fitted, self.y = features.z, columns, y  # type: ignore[assignment]
+
+    def subtract_targets(self, p: torch.Tensor, rows: slice, which: Any) -> None:
+        targets = self.targets_of(rows)
+        if targets.ndim == 2:
+            p -= targets.T
+            return
+        n = len(targets)
+        places = targets * n + torch.arange(n, device=targets.device)
+        p.view(-1).scatter_add_(0, places, p.new_full((n,), -1.0))
+
+
+class StreamedBinary(_Streamed, BinaryLoss):
+    """One logistic loss per column of streamed samples."""
+
+    def __init__(self, features: Features, columns: Columns, y: np.ndarray) -> None:
+        Objective.__init__(self, features, columns.fitted)
+        self.stream, self.fitted, self.y = features.z, columns, y  # type: ignore[assignment]
+
+    def subtract_targets(self, p: torch.Tensor, rows: slice, which: Any) -> None:
+        targets = self.targets_of(rows).T
+        p -= targets if which is None else targets[which]
