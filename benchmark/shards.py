@@ -168,13 +168,3 @@ def read_stored(path: Path) -> tuple[Arrays, Header]:
         stored = place.stored(raw, place.shape[0])
         arrays[name] = stored.view("<i2") if place.code == "BF16" else stored
     return arrays, header
-
-
-def read_arrays(path: Path) -> Arrays:
-    """The arrays of a shard; half precisions as float32."""
-    arrays, header = read_stored(path)
-    return {name: _opened(array, header.places[name].code) for name, array in arrays.items()}
-
-
-def _opened(array: NDArray[Any], code: str) -> NDArray[Any]:
-    return widened(array.view("<u2") if code == "BF16" else array, code)

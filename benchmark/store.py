@@ -23,11 +23,11 @@ from filelock import FileLock, Timeout
 from benchmark.errors import SslBenchError
 from benchmark.paths import explained, file_sha256, is_url, local_path, replacing, store_root
 from benchmark.sharded import ShardedArray
-from benchmark.shards import Arrays, checksum, read_arrays, read_header, read_stored, serialise
+from benchmark.shards import Arrays, checksum, read_header, read_stored, serialise
 
 log = logging.getLogger("ssl_bench")
 FORMAT = 1
-LARGE_BYTES = 1 << 28  # float32 bytes of an array from which it stays on the disk
+LARGE_BYTES = 1 << 26  # float32 bytes of an array from which it stays on the disk
 
 
 @dataclass(frozen=True)
@@ -193,22 +193,13 @@ class Entry:
         """Every array, shards joined along the first axis, in the order of the examples; half
         precisions as float32. An array of more than `LARGE_BYTES` stays on the disk: it is a
         `ShardedArray`, which reads rows when they are asked for."""
-        headers = [read_header(self.path(index)) for index in range(self.shards)]
         paths = [self.path(index) for index in range(self.shards)]
-        large = {
-            name: ShardedArray(paths, [header.places[name] for header in headers])
-            for name in headers[0].places
-            if sum(int(np.prod(h.places[name].shape)) for h in headers) * 4 > LARGE_BYTES
-        }
-        if large:
-            small = set(headers[0].places) - set(large)
-            whole = {
-                name: np.asarray(ShardedArray(paths, [h.places[name] for h in headers]))
-                for name in small
-            }
-            return {**whole, **large}  # type: ignore[dict-item]
-        parts = [read_arrays(path) for path in paths]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        headers = [read_header(path) for path in paths]
+        found: dict[str, Any] = {}
+        for name in headers[0].places:
+            array = ShardedArray(paths, [header.places[name] for header in headers])
+            found[name] = array if array.size * 4 > LARGE_BYTES else np.asarray(array)
+        return found
 
 
 class EmbeddingStore:
