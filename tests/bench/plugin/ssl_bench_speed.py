@@ -1,0 +1,24 @@
+"""A plug-in for measuring executors: tiles of noise, an encoder that takes its time and one that
+takes none."""
+
+from pathlib import Path
+
+from benchmark.catalog import EncoderCard
+
+CARDS = Path(__file__).parent / "cards"
+ENCODERS = [
+    EncoderCard(
+        name="speed-resnet",
+        target="ssl_bench_speed_parts:ResNet",
+        modality="histopathology",
+        kind="control",
+        title="ResNet-18, random",
+    ),
+    EncoderCard(
+        name="speed-nothing",
+        target="ssl_bench_speed_parts:Nothing",
+        modality="histopathology",
+        kind="features",
+        title="Four pixels",
+    ),
+]
