@@ -193,6 +193,8 @@ def plan(
     modality: Modality = None,
     input_options: Input = None,
     compiled: Annotated[bool, typer.Option("--compile")] = False,
+    store: Store = None,
+    store_dtype: Annotated[str, typer.Option(help="as for eval")] = "float32",
     resume: Annotated[bool, typer.Option("--resume/--fresh")] = True,
     measure: Annotated[
         bool,
@@ -222,6 +224,8 @@ def plan(
         modality=modality,
         input_options=_json_options(input_options),
         fresh=not resume,
+        store=store,
+        store_dtype=store_dtype,
         as_json=as_json,
     )
     run_plan(request, measure)

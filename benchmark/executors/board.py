@@ -181,16 +181,9 @@ class Board:
             self._give_up(job.encoder, job.need, answer.failure)
             return
         shards.done(job.shards, answer.seconds)
-        self.tell(
-            Event(
-                "embed",
-                job.encoder.name,
-                job.task,
-                job.need.split,
-                shards.examples_done,
-                shards.examples,
-            )
-        )
+        where = job.encoder.name, job.task, job.need.split
+        self.tell(Event("embed", *where, shards.examples_done, shards.examples))
+        self.tell(Event("pace", *where, pace=answer.value))
         if shards.all_done:
             self._ready.append(Seal(job.encoder, job.need, job.task))
 

@@ -96,11 +96,13 @@ def connect(address: str | None, cpus: int | None = None) -> Iterator[Cluster]:
             ray.shutdown()
 
 
-def worker_environment(threads: int) -> dict[str, str]:
-    """Variables of worker processes: libraries read the number of threads when they are loaded."""
+def worker_environment(threads: int, own_cache: bool = False) -> dict[str, str]:
+    """Variables of worker processes: libraries read the number of threads when they are loaded.
+    Where nodes may have caches of their own, only one that was named is passed on."""
     ours = {name: value for name, value in os.environ.items() if name.startswith("SSL_BENCH_")}
     ours |= {name: os.environ[name] for name in ("HF_HUB_OFFLINE", "HF_HOME") if name in os.environ}
-    ours["SSL_BENCH_CACHE"] = str(cache_root().absolute())
+    if not own_cache or "SSL_BENCH_CACHE" in ours:
+        ours["SSL_BENCH_CACHE"] = str(cache_root().absolute())
     return {**ours, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
 
 

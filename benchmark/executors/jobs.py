@@ -101,7 +101,7 @@ class Surveyed:
 class Answer:
     """What a worker made of a job: `value`, or the `failure` to tell the user."""
 
-    value: Any = None  # Surveyed; Seal: missing shards; Score: events
+    value: Any = None  # Surveyed; Embed: Pace; Seal: missing shards; Score: events
     failure: str = ""
     seconds: float = 0.0
     notices: tuple[Event, ...] = ()  # warnings, for the terminal

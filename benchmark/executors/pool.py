@@ -59,7 +59,7 @@ class Pool:
     ) -> None:
         self.cluster, self.shape, self.most = cluster, shape, most
         self._failed_starts, self._why = 0, ""
-        self._arguments = (options, site)
+        self._arguments, self._site = (options, site), site
         self._members: dict[Any, Member] = {}  # by what is awaited of it: hello, or an answer
         self._idle: list[Member] = []
         self._looked = 0.0
@@ -93,7 +93,7 @@ class Pool:
             self._see_that_there_is_hope(nodes)
         wanted = min(self._room, parallel)
         while self.size < wanted:
-            actor = _remote_worker(self.shape).remote(*self._arguments)
+            actor = _remote_worker(self.shape, not self._site.tokens).remote(*self._arguments)
             self._members[actor.hello.remote()] = Member(actor)
         for reference, member in list(self._members.items()):
             if self.size > max(wanted, 1) and not member.ready:
@@ -174,13 +174,13 @@ class Pool:
             )
 
 
-def _remote_worker(shape: Shape) -> Any:
+def _remote_worker(shape: Shape, own_cache: bool) -> Any:
     """The actor class; not restarted by Ray: its jobs go to another, wherever there is room."""
     return ray.remote(Worker).options(
         num_cpus=shape.cpus,
         num_gpus=shape.gpus or None,
         memory=shape.memory or None,
-        runtime_env={"env_vars": worker_environment(shape.cpus)},
+        runtime_env={"env_vars": worker_environment(shape.cpus, own_cache)},
         scheduling_strategy="SPREAD",
         max_restarts=0,
         max_task_retries=0,

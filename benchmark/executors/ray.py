@@ -15,6 +15,7 @@ from benchmark.executors.pool import Done, Pool
 from benchmark.executors.resources import Shape, modest, no_room, shape_of
 from benchmark.executors.site import this_site
 from benchmark.known import reuse
+from benchmark.paths import cache_root, is_url, local_path
 from benchmark.plan import Plan, Unit
 from benchmark.results import write_result
 
@@ -39,17 +40,30 @@ def execute_on(
         by_shape.setdefault(shape, []).append(unit)
 
     def told(event: Event) -> None:
-        if event.result is not None and options.out is not None:
-            write_result(event.result, options.out / "results")
+        if event.result is not None:
+            if options.out is not None:
+                write_result(event.result, options.out / "results")
+            kept = cache_root() / "results" / f"{event.result.identity}.json"
+            if not kept.exists():  # the worker's cache is another one
+                write_result(event.result, kept.parent, kept.name)
         tell(event)
 
-    data_dir = options.data_dir.absolute() if options.data_dir else None
-    theirs = replace(options, out=None, data_dir=data_dir)
-    with this_site([unit.encoder for unit in units], options) as site:
+    theirs = anywhere(options)
+    with this_site([unit.encoder for unit in units], theirs) as site:
         for shape in sorted(by_shape, reverse=True):
             board = Board(by_shape[shape], _sources(by_shape[shape], options), told)
             with Pool(cluster, shape, theirs, site, most) as pool:
                 _carry_out(board, pool)
+
+
+def anywhere(options: RunOptions) -> RunOptions:
+    """The options as workers take them: absolute places, results only told."""
+    data_dir, store = options.data_dir, options.store
+    if store is not None and not is_url(store):
+        store = str(local_path(store).absolute())
+    return replace(
+        options, out=None, data_dir=data_dir.absolute() if data_dir else None, store=store
+    )
 
 
 def room(

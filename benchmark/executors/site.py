@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmark.encoder import FILE
 from benchmark.errors import SslBenchError
 from benchmark.events import RunOptions
-from benchmark.paths import cache_root, explained, file_sha256
+from benchmark.paths import cache_root, explained, file_sha256, is_url, local_path
 from benchmark.plan import EncoderRef
 
 LATE_SECONDS = 5.0  # network file systems may show a new file to others after a while
@@ -27,7 +27,7 @@ class Site:
 
     folder: str  # the driver's working directory, in which relative names are meant
     code: str  # hash
-    token: Path  # a file in the cache folder that only this run has
+    tokens: tuple[Path, ...]  # files in the shared folders that only this run has
     secret: str
     data_dir: Path | None
     files: tuple[tuple[str, str], ...]  # encoders' files and checkpoints with their sha256
@@ -44,11 +44,13 @@ class Site:
                 f"the node {node} has another version of ssl-bench or of the libraries that score: "
                 "install the same on every node"
             )
-        if not _appears(self.token, self.secret):
-            raise SslBenchError(
-                f"the node {node} does not see the cache folder {self.token.parent}: put it on a "
-                "file system that all nodes share and set SSL_BENCH_CACHE"
-            )
+        for token in self.tokens:
+            if not _appears(token, self.secret):
+                raise SslBenchError(
+                    f"the node {node} does not see the folder {token.parent}: set SSL_BENCH_CACHE "
+                    "to one on a file system that all nodes share, or use --store URL, with which "
+                    "each node has a cache of its own"
+                )
         if self.data_dir is not None and not self.data_dir.is_dir():
             raise SslBenchError(
                 f"the node {node} does not see the data folder {self.data_dir}: put it on a file "
@@ -72,25 +74,30 @@ def this_site(encoders: Sequence[EncoderRef], options: RunOptions) -> Iterator[S
         SslBenchError: the cache folder is full or unusable.
     """
     secret = secrets.token_hex(16)
-    token = cache_root().absolute() / f".run-{secret[:8]}"
+    places = [cache_root()]
+    if options.store is not None:
+        places = [] if is_url(options.store) else [*places, local_path(options.store)]
+    tokens = tuple(folder.absolute() / f".run-{secret[:8]}" for folder in dict.fromkeys(places))
     named = [str(ref.checkpoint) for ref in encoders if ref.checkpoint]
     named += [match[1] for ref in encoders if (match := FILE.match(ref.name))]
     named += [ref.name.removeprefix("onnx:") for ref in encoders if ref.name.startswith("onnx:")]
     there = [name for name in dict.fromkeys(named) if Path(name).is_file()]  # else told later
-    with explained(token.parent):
-        token.parent.mkdir(parents=True, exist_ok=True)
-        token.write_text(secret)
+    for token in tokens:
+        with explained(token.parent):
+            token.parent.mkdir(parents=True, exist_ok=True)
+            token.write_text(secret)
     try:
         yield Site(
             os.getcwd(),
             code_version(),
-            token,
+            tokens,
             secret,
             options.data_dir.absolute() if options.data_dir else None,
             tuple((name, file_sha256(Path(name))) for name in there),
         )
     finally:
-        token.unlink(missing_ok=True)
+        for token in tokens:
+            token.unlink(missing_ok=True)
 
 
 def code_version() -> str:

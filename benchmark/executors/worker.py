@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.catalog import load_task
 from benchmark.errors import SslBenchError
-from benchmark.events import Event, RunOptions
+from benchmark.events import Event, Pace, RunOptions
 from benchmark.executors.jobs import (
     Answer,
     Embed,
@@ -132,7 +132,7 @@ class Worker:
         task = load_task(task_name, self.options.data_dir)
         return Source(open_source(task, split), towers, task.materialise)
 
-    def _embed(self, job: Embed) -> None:
+    def _embed(self, job: Embed) -> Pace:
         from benchmark.embed import embed_shards
 
         o, need = self.options, job.need
@@ -142,22 +142,24 @@ class Worker:
         if job.again and not o.fresh:
             left = set(entry.missing())
             shards = tuple(index for index in shards if index in left)
-        if shards:
-            source = self._source(job.task, need.split, need.towers)
-            started = time.perf_counter()
-            embed_shards(encoder, source, need.kind, entry, shards, embed_options(o))
-            record(
-                Measurement(
-                    "embed",
-                    round(time.perf_counter() - started, 4),
-                    encoder=encoder.name,
-                    source=need.source,
-                    detail=need.kind,
-                    device=o.device.partition(":")[0],
-                    threads=o.threads,
-                    examples=sum(len(entry.span(index)) for index in shards),
-                )
+        if not shards:
+            return Pace()
+        source = self._source(job.task, need.split, need.towers)
+        started = time.perf_counter()
+        clock = embed_shards(encoder, source, need.kind, entry, shards, embed_options(o))
+        record(
+            Measurement(
+                "embed",
+                round(time.perf_counter() - started, 4),
+                encoder=encoder.name,
+                source=need.source,
+                detail=need.kind,
+                device=o.device.partition(":")[0],
+                threads=o.threads,
+                examples=sum(len(entry.span(index)) for index in shards),
             )
+        )
+        return Pace(clock.waiting, clock.computing)
 
     def _seal(self, job: Seal) -> tuple[int, ...]:
         o = self.options

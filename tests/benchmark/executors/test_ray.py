@@ -113,11 +113,11 @@ def test_a_node_that_does_not_see_the_files_is_one_clear_error(
     @contextmanager
     def of_another_machine(*arguments: Any) -> Iterator[Site]:
         with this_site(*arguments) as site:
-            yield replace(site, token=tmp_path / "other" / "token")
+            yield replace(site, tokens=(tmp_path / "other" / "token",))
 
     monkeypatch.setattr("benchmark.executors.ray.this_site", of_another_machine)
     monkeypatch.setattr("benchmark.executors.site.LATE_SECONDS", 0.0)
-    with pytest.raises(SslBenchError, match=r"the node .* does not see the cache folder"):
+    with pytest.raises(SslBenchError, match=r"the node .* does not see the folder"):
         run(ray_cluster, plan, None)
 
 

@@ -33,7 +33,7 @@ def test_each_difference_has_its_own_words(tmp_path: Path) -> None:
         seen.verify()
         with pytest.raises(SslBenchError, match="another version of ssl-bench"):
             replace(seen, code="other").verify()
-        with pytest.raises(SslBenchError, match="does not see the cache folder"):
+        with pytest.raises(SslBenchError, match="does not see the folder"):
             replace(seen, secret="of another run").verify()
         with pytest.raises(SslBenchError, match="does not see the data folder"):
             replace(seen, data_dir=tmp_path / "elsewhere").verify()
@@ -43,6 +43,16 @@ def test_each_difference_has_its_own_words(tmp_path: Path) -> None:
         encoder.unlink()
         with pytest.raises(SslBenchError, match=r"sees no file .*encoder\.py"):
             seen.verify()
+
+
+def test_which_folders_have_to_be_shared(tmp_path: Path, own_cache: Path) -> None:
+    def shared(store: str | None) -> set[Path]:
+        with this_site([], RunOptions(None, store=store)) as seen:
+            return {token.parent for token in seen.tokens}
+
+    assert shared(None) == {own_cache}
+    assert shared(str(tmp_path / "store")) == {own_cache, tmp_path / "store"}
+    assert shared("s3://bucket/embeddings") == set()
 
 
 def test_a_worker_goes_to_the_drivers_folder(
