@@ -72,8 +72,6 @@ def connect(address: str | None, cpus: int | None = None) -> Iterator[Cluster]:
     require_ray()
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray
-
     options: dict[str, Any] = {
         "log_to_driver": False,  # workers' warnings come with their answers
         "logging_level": "ERROR",
@@ -84,7 +82,10 @@ def connect(address: str | None, cpus: int | None = None) -> Iterator[Cluster]:
             "num_cpus": cpus or len(os.sched_getaffinity(0)),
             "object_store_memory": OBJECT_STORE,
         }
-    _knock(address)
+    else:
+        _knock(address)
+    import ray
+
     with _quiet():
         try:
             ray.init(address=address, **options)
@@ -121,7 +122,10 @@ def _unreachable(address: str, reason: str) -> str:
     reason = " ".join(reason.split()).rstrip(".")[:300]
     if address == "local":
         return f"Ray cannot be started on this machine: {reason}"
-    remedy = "see `ray status` there; the address is HOST:6379, ray://HOST:10001 or auto"
+    remedy = (
+        "see `ray status` there; the address is HOST:6379, ray://HOST:10001 or auto, and where the "
+        "cluster asks for a token, RAY_AUTH_MODE=token shows yours"
+    )
     if address == "auto":
         remedy = "start one with `ray start --head`, or leave --address out: the run starts its own"
     if "ray[client]" in reason:
