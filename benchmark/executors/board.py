@@ -117,8 +117,8 @@ class Board:
         done again elsewhere, unless it has taken too many workers with it."""
         self._running -= 1
         if isinstance(job, Embed):
-            shards = self._shards[job.encoder, job.need]
-            worst = shards.lost(job.shards, crashed)
+            shards = self._shards.get((job.encoder, job.need))
+            worst = shards.lost(job.shards, crashed) if shards else None
             if worst is None:
                 return
             detail = f"shard {worst} of {job.need.split} ({job.need.source})"
@@ -189,10 +189,13 @@ class Board:
 
     def _sealed(self, job: Seal, answer: Answer) -> None:
         key = job.encoder, job.need
+        shards = self._shards.get(key)
+        if shards is None:  # given up meanwhile
+            return
         if answer.failure:
             self._give_up(*key, answer.failure)
         elif answer.value:
-            worst = self._shards[key].vanished(answer.value)
+            worst = shards.vanished(answer.value)
             if worst is not None:
                 self._give_up(
                     *key,
@@ -207,12 +210,14 @@ class Board:
             self._score_what_can_be()
 
     def _give_up(self, encoder: EncoderRef, need: Need, reason: str) -> None:
+        """What cannot be had fails the tasks that wait for it; nothing is embedded for them."""
         key = encoder, need
-        self._shards.pop(key, None)
         for score, keys in list(self._waiting.items()):
             if key in keys:
                 del self._waiting[score]
                 self._fail(encoder, score.task, reason)
+        wanted = set[tuple[EncoderRef, Need]]().union(*self._waiting.values())
+        self._shards = {key: shards for key, shards in self._shards.items() if key in wanted}
 
     def _fail(self, encoder: EncoderRef, task: str, reason: str) -> None:
         """A task fails once, whatever number of protocols it fails with."""

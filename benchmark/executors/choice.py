@@ -109,7 +109,9 @@ def chosen(request: ExecutorRequest) -> Iterator[Executor]:
     begun = time.perf_counter()
     with connect(request.address, max(cores, asked)) as cluster:
         connecting = time.perf_counter() - begun
-        device = cluster.device if request.device == "auto" else named_device(request.device)
+        # a worker sees the GPU that Ray gives it, and no other
+        named = named_device(request.device) if request.device != "auto" else cluster.device
+        device = named.partition(":")[0]
         threads = request.threads or (GPU_THREADS if device.startswith("cuda") else 1)
         precision = choose_precision(request.precision, device)
         yield Executor(device, precision, threads, request.workers, cluster, connecting)

@@ -140,6 +140,25 @@ def test_a_shard_that_kills_its_workers_is_told_and_spares_the_others() -> None:
     assert sum(event.phase == "skip" for event in events) == 2  # of the other encoder
 
 
+def test_what_is_under_way_for_a_task_that_failed_is_forgotten() -> None:
+    """Whatever becomes of it: done, failed, lost."""
+    events: list[Event] = []
+    found = board(events, NET)
+    for _ in range(2):
+        job = found.take(None, {}, 4)
+        assert job is not None
+        found.done(job, feign(job))
+    under_way = [found.take(NET, {}, 4) for _ in range(4)]
+    for number, job in enumerate(under_way):
+        assert isinstance(job, Embed)
+        if number == 1:
+            found.lost(job, "its node has died", crashed=False)
+        else:
+            found.done(job, Answer(failure="it fails") if number % 2 == 0 else feign(job))
+    assert found.finished
+    assert [event.detail for event in events if event.phase == "failure"] == ["it fails"]
+
+
 def test_shards_that_vanish_are_computed_anew_but_not_for_ever() -> None:
     def answer(job: Job) -> Answer:
         return Answer((7,)) if isinstance(job, Seal) and job.need == NEEDS[0] else feign(job)
