@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchmark.errors import SslBenchError
+from benchmark.paths import is_url
 
 if TYPE_CHECKING:
     from benchmark.task import Task, TaskCard
@@ -148,10 +149,16 @@ def task_cards() -> list[TaskCard]:
     return sorted(cards, key=lambda card: (MODALITIES.index(card.modality), card.name))
 
 
-def load_task(name: str, root: Path | None = None) -> Task:
-    """The task `name`, reading its dataset under `root`."""
+def load_task(name: str, root: Path | str | None = None) -> Task:
+    """The task `name`, reading its dataset under `root`, a folder or a URL.
+
+    Raises:
+        SslBenchError: no such task; a URL that cannot be used.
+    """
     card = task_card(name)
-    task: Task = import_target(card.implementation)(card, root)
+    task: Task = import_target(card.implementation)(card, None if root is None else Path(root))
+    if isinstance(root, str) and is_url(root):
+        task.take_from(root)
     return task
 
 

@@ -35,8 +35,11 @@ Model = Annotated[
     ),
 ]
 DataDir = Annotated[
-    Path | None,
-    typer.Option(envvar="SSL_BENCH_DATA", help="where the datasets lie in their official layouts"),
+    str | None,
+    typer.Option(
+        envvar="SSL_BENCH_DATA",
+        help="where the datasets lie in their official layouts: a folder, s3://BUCKET/PREFIX, ...",
+    ),
 ]
 Init = Annotated[
     Literal["random"] | None, typer.Option(help="leave the encoder untrained, as a control")
@@ -137,7 +140,7 @@ def evaluate(
             tasks=task,
             suite=suite,
             protocols=protocol,
-            data_dir=data_dir,
+            data_dir=_place(data_dir),
             executor=ExecutorRequest(executor, address, workers, threads, device, precision),
             batch_size=batch_size,
             seed=seed,
@@ -153,6 +156,13 @@ def evaluate(
             as_json=as_json,
         )
     )
+
+
+def _place(text: str | None) -> Path | str | None:
+    """A folder as a path; the URL of an object store as it is."""
+    from benchmark.paths import is_url, local_path
+
+    return text if text is None or is_url(text) else local_path(text)
 
 
 def _json_options(text: str | None) -> dict[str, Any]:
@@ -214,7 +224,7 @@ def plan(
         tasks=task,
         suite=suite,
         protocols=protocol,
-        data_dir=data_dir,
+        data_dir=_place(data_dir),
         executor=ExecutorRequest(executor, address, workers, threads, device, precision),
         batch_size=batch_size,
         seed=seed,
@@ -294,7 +304,7 @@ def data_status(data_dir: DataDir = None) -> None:
     """A table of all tasks: present, partial or absent, size, licence, access."""
     from benchmark.commands.data import status_command
 
-    status_command(data_dir)
+    status_command(_place(data_dir))
 
 
 @data_app.command("fetch")
@@ -306,7 +316,7 @@ def data_fetch(
     """Download what may be downloaded; for the rest, say where to apply and where to put it."""
     from benchmark.commands.fetch import fetch_command
 
-    fetch_command(task, data_dir, workers)
+    fetch_command(task, _place(data_dir), workers)
 
 
 @data_app.command("check")
@@ -317,7 +327,7 @@ def data_check(
     """Check files, labels, groups that leak and inputs that stand in two splits."""
     from benchmark.commands.data import check_command
 
-    check_command(task, data_dir)
+    check_command(task, _place(data_dir))
 
 
 @cache_app.command("ls")

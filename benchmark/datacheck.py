@@ -125,15 +125,18 @@ def _labels(task: Task, found: Survey) -> Iterator[Finding]:
     yield Finding("labels", True, detail, note=bool(lacking))
 
 
-def lacks_data(name: str, root: Path | None) -> bool:
+def lacks_data(name: str, root: Path | str | None) -> bool:
     """Whether a dataset on disk is absent or only partly there, by its layout alone."""
     try:
-        distribution = load_task(name, root).distribution
+        task = load_task(name, root)
     except ImportError:  # told when it is evaluated
         return False
+    distribution = task.distribution
     if distribution is None:
         return False
-    found = None if root is None else distribution.find(root)
+    if task.mirror is not None:
+        return bool(task.mirror.missing(distribution))
+    found = None if task.root is None else distribution.find(task.root)
     return found is None or bool(distribution.missing(found))
 
 
@@ -147,6 +150,13 @@ class State:
 
 def task_state(task: Task) -> State:
     """The state of a task's data, without reading recordings."""
+    if task.distribution is not None and task.mirror is not None:
+        lacking = task.mirror.missing(task.distribution)
+        if lacking:
+            gone = len(lacking) == len(task.distribution.layout)
+            where = f"{task.mirror.bucket.url} lacks {', '.join(lacking)}"
+            return State("absent" if gone else "partial", where)
+        return State("present", f"in {task.mirror.bucket.url}, mirrored at first use")
     if task.distribution is not None:
         found = None if task.root is None else task.distribution.find(task.root)
         if found is None:

@@ -16,7 +16,7 @@ class RunOptions:
     """How a run is done."""
 
     out: Path | None  # where results are written; None: only in the cache, the caller does the rest
-    data_dir: Path | None = None
+    data_dir: Path | str | None = None  # a folder or a URL
     device: str = "cpu"
     precision: str = "float32"
     batch_size: int = 32

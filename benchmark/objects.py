@@ -88,7 +88,13 @@ class Bucket:
         """Bucket and prefix, as fsspec's paths begin."""
         return self.url.partition("://")[2]
 
-    def read(self, name: str, sha256: str | None = None, size: int | None = None) -> bytes:
+    def read(
+        self,
+        name: str,
+        sha256: str | None = None,
+        size: int | None = None,
+        md5: str | None = None,
+    ) -> bytes:
         """The content of an object, of the stated checksum or size where there is one.
 
         Raises:
@@ -102,6 +108,8 @@ class Bucket:
                 raise _GarbledError(f"{len(content)} of {size} bytes")
             if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
                 raise _GarbledError(f"its checksum is wrong ({len(content)} bytes)")
+            if md5 is not None and hashlib.md5(content).hexdigest() != md5:
+                raise _GarbledError("its MD5 is wrong")
             return content
 
         return self._tried(get, f"{self.url}/{name}", name)
@@ -149,6 +157,23 @@ class Bucket:
             return self._tried(look, f"{self.url}/{prefix}", prefix)
         except FileNotFoundError:
             return {}
+
+    def folders(self) -> list[str]:
+        """Names of the folders directly below the URL."""
+
+        def look() -> list[str]:
+            self._fs.invalidate_cache()
+            listed = self._fs.ls(self.root, detail=True)
+            return sorted(
+                str(item["name"]).rstrip("/").rpartition("/")[2]
+                for item in listed
+                if item["type"] == "directory"
+            )
+
+        try:
+            return self._tried(look, self.url, "")
+        except FileNotFoundError:
+            return []
 
     def _tried(self, call: Callable[[], T], place: str, name: str) -> T:
         for number in range(1, TRIES + 1):

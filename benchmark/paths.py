@@ -37,6 +37,11 @@ def local_path(place: str | Path) -> Path:
     return Path(str(place).removeprefix("file://")).expanduser()
 
 
+def absolute(place: str | Path | None) -> Path | str | None:
+    """A folder by its full path; a URL as it is."""
+    return place if place is None or is_url(place) else local_path(place).absolute()
+
+
 def file_sha256(path: Path) -> str:
     """sha256 of a file's bytes."""
     with path.open("rb") as file:

@@ -29,6 +29,8 @@ from benchmark.errors import DatasetError, SslBenchError
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
+    from benchmark.mirror import Mirror
+
 Modality = Literal["audio", "pointcloud", "echo", "ecg", "histopathology", "astronomy"]
 TargetKind = Literal[
     "multiclass", "multilabel", "regression", "frames", "segmentation", "bags", "pairs"
@@ -168,9 +170,21 @@ class Task:
         self.root = root  # the user's --data-dir
         self.prepared: str | None = None  # name of the prepared copy, once it is known
         self.problems: list[str] | None = None  # of a survey, which goes on after them
+        self.mirror: Mirror | None = None  # of an object store; `root` is its copy here
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.card, self.root)  # what a subclass keeps may be large
+
+    def take_from(self, url: str) -> None:
+        """Read the dataset from a URL, whose files are mirrored when they are first needed.
+
+        Raises:
+            SslBenchError: the URL cannot be used.
+        """
+        from benchmark.mirror import mirror
+
+        self.mirror = mirror(url)
+        self.root = self.mirror.folder
 
     def rows(self, split: str) -> Iterator[Mapping[str, Any]]:
         """List the examples of one split in a fixed order, without opening the recordings.
@@ -246,11 +260,14 @@ class Task:
                 f"{self.card.name} is read from disk: pass --data-dir or set SSL_BENCH_DATA; "
                 f"{self._how_to_get()}"
             )
+        if self.mirror is not None:
+            self.mirror.bring(self.distribution)
         found = self.distribution.find(self.root)
         if found is None:
+            where = self.root if self.mirror is None else self.mirror.bucket.url
             raise DatasetError(
                 f"{self.card.name}: no folder {self.distribution.folders[0]} with "
-                f"{self.distribution.layout[0]} in {self.root}; {self._how_to_get()}"
+                f"{self.distribution.layout[0]} in {where}; {self._how_to_get()}"
             )
         return found
 

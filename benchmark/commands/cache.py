@@ -65,7 +65,7 @@ def ls_command() -> None:
     wide.print(table)
     others = {
         name: _size(cache_root() / name)
-        for name in ("datasets", "results")
+        for name in ("datasets", "mirrors", "remote", "results")
         if (cache_root() / name).is_dir()
     }
     rest = ", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in others.items())
@@ -139,7 +139,7 @@ def prune_command(
         raise SslBenchError("--all removes everything: leave --older-than and --encoder out")
     chosen = _leavings()
     if everything:
-        parts = ("embeddings", "datasets", "results")
+        parts = ("embeddings", "remote", "mirrors", "datasets", "results")
         chosen += [cache_root() / part for part in parts if (cache_root() / part).is_dir()]
     elif older_than is not None or encoder is not None:
         chosen += [folder for folder in _entries() if _matches(folder, older_than, encoder)]

@@ -14,7 +14,7 @@ from benchmark.errors import SslBenchError
 from benchmark.plan import select_tasks
 
 
-def status_command(data_dir: Path | None) -> None:
+def status_command(data_dir: Path | str | None) -> None:
     """A table of all tasks and the state of their data."""
     from benchmark.datacheck import State, task_state
 
@@ -44,7 +44,7 @@ def status_command(data_dir: Path | None) -> None:
     (console if console.is_terminal else Console(width=200)).print(table)
 
 
-def check_command(names: list[str], data_dir: Path | None) -> None:
+def check_command(names: list[str], data_dir: Path | str | None) -> None:
     """All problems of the tasks' data; exit status 1 when there is one."""
     from benchmark.datacheck import check_task
 

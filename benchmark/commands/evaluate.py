@@ -42,7 +42,7 @@ class EvalRequest:
     tasks: list[str] = field(default_factory=lambda: ["all"])
     suite: str | None = None
     protocols: list[str] = field(default_factory=list)
-    data_dir: Path | None = None
+    data_dir: Path | str | None = None
     executor: ExecutorRequest = field(default_factory=ExecutorRequest)
     batch_size: int = 32
     seed: int = 0

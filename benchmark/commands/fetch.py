@@ -30,8 +30,13 @@ from benchmark.task import Task
 FEW = 20  # files that get a progress bar each
 
 
-def fetch_command(names: list[str], data_dir: Path | None, workers: int) -> None:
+def fetch_command(names: list[str], data_dir: Path | str | None, workers: int) -> None:
     """Fetch every dataset named, once; exit status 2 where one is still not there."""
+    if isinstance(data_dir, str):
+        raise SslBenchError(
+            f"--data-dir {data_dir}: datasets are downloaded into a folder; name one, and copy it "
+            "to the object store with the store's own tool"
+        )
     console = Console()
     sources: dict[str, Task] = {}
     for card in select_tasks(names, None):

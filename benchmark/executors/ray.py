@@ -15,7 +15,7 @@ from benchmark.executors.pool import Done, Pool
 from benchmark.executors.resources import Shape, modest, no_room, shape_of
 from benchmark.executors.site import this_site
 from benchmark.known import reuse
-from benchmark.paths import cache_root, is_url, local_path
+from benchmark.paths import absolute, cache_root
 from benchmark.plan import Plan, Unit
 from benchmark.results import write_result
 
@@ -58,12 +58,9 @@ def execute_on(
 
 def anywhere(options: RunOptions) -> RunOptions:
     """The options as workers take them: absolute places, results only told."""
-    data_dir, store = options.data_dir, options.store
-    if store is not None and not is_url(store):
-        store = str(local_path(store).absolute())
-    return replace(
-        options, out=None, data_dir=data_dir.absolute() if data_dir else None, store=store
-    )
+    data_dir, store = absolute(options.data_dir), absolute(options.store)
+    store = None if store is None else str(store)
+    return replace(options, out=None, data_dir=data_dir, store=store)
 
 
 def room(

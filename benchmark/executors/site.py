@@ -92,7 +92,7 @@ def this_site(encoders: Sequence[EncoderRef], options: RunOptions) -> Iterator[S
             code_version(),
             tokens,
             secret,
-            options.data_dir.absolute() if options.data_dir else None,
+            options.data_dir.absolute() if isinstance(options.data_dir, Path) else None,
             tuple((name, file_sha256(Path(name))) for name in there),
         )
     finally:

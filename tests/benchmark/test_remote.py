@@ -3,13 +3,12 @@
 import json
 import logging
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from command_line import Done, run
-from s3_server import Server, serving
+from s3_server import Server, bench_server
 
 from benchmark import objects
 from benchmark.errors import SslBenchError
@@ -27,25 +26,7 @@ def shard(index: int) -> dict[str, np.ndarray]:
 EXPECTED = np.concatenate([shard(i)["values"] for i in range(3)])
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Server]:
-    pytest.importorskip("moto")
-    pytest.importorskip("s3fs")
-    import s3fs
-
-    with serving() as server, pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_ENDPOINT_URL": server.endpoint,
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }.items():
-            patch.setenv(name, value)
-        patch.setattr(objects, "READ_SECONDS", 0.5)
-        s3fs.S3FileSystem.clear_instance_cache()
-        s3fs.S3FileSystem().mkdir("bench")
-        yield server
-    s3fs.S3FileSystem.clear_instance_cache()
+running = pytest.fixture(scope="module")(bench_server)
 
 
 @pytest.fixture

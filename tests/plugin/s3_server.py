@@ -7,7 +7,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 Answer = Iterable[bytes]
 
@@ -23,7 +26,7 @@ class Server:
 
     def fail(self, kind: str, method: str, part: str = "", times: int = 1) -> None:
         """Answer the next requests with a fault: `500`, `timeout`, `truncate`, `cut` (as long as
-        stated, but less arrives) or `flip` (a bit of the content)."""
+        stated, but less arrives), `flip` (a bit of the content), or `pass`: no fault."""
         self.faults += [(kind, method, part)] * times
 
     def _next(self, method: str, path: str) -> str:
@@ -42,7 +45,7 @@ class Server:
                 return [b""]
             if kind == "timeout":
                 time.sleep(self.slow)
-            if kind not in ("truncate", "cut", "flip"):
+            if kind == "pass" or kind not in ("truncate", "cut", "flip"):
                 return app(environ, start)
             held: list[Any] = []
             content = b"".join(app(environ, lambda *given: held.append(given)))
@@ -60,6 +63,40 @@ class Server:
             return [content]
 
         return answer
+
+
+def bench_server() -> Iterator[Server]:
+    """For a fixture: a server with the bucket `bench`, known to s3fs by the environment."""
+    pytest.importorskip("moto")
+    pytest.importorskip("s3fs")
+    import s3fs
+
+    from benchmark import objects
+
+    with serving() as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_ENDPOINT_URL": server.endpoint,
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }.items():
+            patch.setenv(name, value)
+        patch.setattr(objects, "READ_SECONDS", 0.5)
+        s3fs.S3FileSystem.clear_instance_cache()
+        files = s3fs.S3FileSystem()
+        if not files.exists("bench"):  # what a server holds is kept by its process
+            files.mkdir("bench")
+        yield server
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+def upload(folder: Path, url: str) -> None:
+    """Every file of a folder, as an object below a URL."""
+    from benchmark.objects import Bucket
+
+    for path in folder.rglob("*"):
+        if path.is_file():
+            Bucket(url).write(path.relative_to(folder).as_posix(), path.read_bytes())
 
 
 @contextmanager
