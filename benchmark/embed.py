@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import groupby
@@ -99,17 +100,15 @@ def embed_split(
         SslBenchError: the store's disk is full or unusable.
     """
     names = {"encoder": encoder.name, **(about or {})}
-    entry = split_entry(
-        store,
-        encoder.digest,
-        fingerprint,
-        kind,
-        len(dataset),
-        options.precision,
-        towers,
-        names,
-        options.dtype,
-    )
+
+    def stored_as(dtype: str) -> Entry:
+        facts = encoder.digest, fingerprint, kind, len(dataset), options.precision, towers, names
+        return split_entry(store, *facts, dtype)
+
+    entry = stored_as(options.dtype)
+    if options.dtype != "float32" and not options.fresh and entry.missing():
+        with suppress(DamagedShardError):  # then they are computed
+            entry.take_from(stored_as("float32"))
     source = Source(dataset, tuple(towers), materialise)
     clock, computed = Clock(), 0
     for fresh in (options.fresh, False, False):

@@ -159,6 +159,10 @@ class RemoteEntry(Entry):
             Entry._keep(self, index, content)
         self._here[index] = sha256
 
+    def shard(self, index: int) -> tuple[Arrays, float]:
+        self._fetch_one(index)
+        return super().shard(index)
+
     def read(self) -> Arrays:
         self.fetch()
         return super().read()

@@ -77,7 +77,7 @@ def _rounded(array: NDArray[Any], dtype: str) -> NDArray[Any]:
     if dtype == "bfloat16":
         import torch
 
-        return _tensor(np.ascontiguousarray(array)).to(torch.bfloat16).view(torch.int16).numpy()
+        return _tensor(np.array(array)).to(torch.bfloat16).view(torch.int16).numpy()
     with np.errstate(over="ignore"):
         half = array.astype(np.float16)
     if not np.isfinite(half).all():

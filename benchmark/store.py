@@ -159,6 +159,21 @@ class Entry:
         with explained(self.folder), replacing(self.path(index), durable=True) as scratch:
             scratch.write_bytes(content)
 
+    def shard(self, index: int) -> tuple[Arrays, float]:
+        """The arrays of one shard of a float32 entry, and the seconds that computing them took."""
+        arrays, header = read_stored(self.path(index))
+        return arrays, float(header.facts.get("seconds", 0.0))
+
+    def take_from(self, exact: Entry) -> None:
+        """Round the shards that are missing from an entry of the same embeddings in float32, if
+        that is complete: the same numbers as if they had been computed."""
+        if exact.missing() or not exact.complete:
+            return
+        with self.exclusive():
+            for index in self.missing():
+                self.write(index, *exact.shard(index))
+            self.finish()
+
     def settle(self) -> None:
         """Wait until what was written is where others see it."""
 

@@ -233,6 +233,7 @@ def precisions(models: list[str]) -> None:
     """Scores of the starter suite from half-precision embeddings, against float32."""
     scores: dict[str, dict[tuple[str, ...], tuple[float, float, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["SSL_BENCH_CACHE"] = os.environ.get("SSL_BENCH_SCALE_CACHE", folder)
         for dtype in ("float32", "float16", "bfloat16"):
             out = Path(folder) / dtype
             command = [sys.executable, "-m", "benchmark.cli", "eval", "--suite", "starter"]

@@ -179,3 +179,37 @@ def test_two_processes_on_one_store_agree(tmp_path: Path, own_cache: Path) -> No
     assert [process.wait().returncode for process in processes] == [0, 0]
     assert scores(tmp_path / "a") == scores(tmp_path / "b")
     assert sum(map(int, log.read_text().split())) == 1280 + 2 * 64
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_lower_precisions_are_rounded_from_float32_where_that_is_stored(dtype: str) -> None:
+    encoder = replace(load_encoder("mock-spectrum"), digest=f"to be rounded to {dtype}")
+    computed = embed(encoder, "mock-pitch", dtype=dtype)
+    assert computed.computed_shards == 1
+    other = replace(encoder, digest=f"rounded to {dtype}")
+    exact = embed(other, "mock-pitch")
+    rounded = embed(other, "mock-pitch", dtype=dtype)
+    assert rounded.computed_shards == 0
+    np.testing.assert_array_equal(rounded.arrays["values"], computed.arrays["values"])
+    assert not np.array_equal(rounded.arrays["values"], exact.arrays["values"])
+    assert embed(other, "mock-pitch", dtype=dtype, fresh=True).computed_shards == 1
+
+
+def test_the_time_that_the_encoder_waited_and_computed_is_told() -> None:
+    encoder = replace(load_encoder("mock-spectrum"), digest="timed")
+    first, again = embed(encoder, "mock-pitch"), embed(encoder, "mock-pitch")
+    assert first.waiting > 0
+    assert first.computing > 0
+    assert (again.waiting, again.computing) == (0, 0)
+
+
+def test_shards_of_several_chunks_hold_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = replace(load_encoder("mock-spectrum"), digest="small shards")
+    monkeypatch.setitem(SHARD, "clip", 16)
+    small = embed(encoder, "mock-pitch")
+    assert small.computed_shards == 4
+    monkeypatch.setattr("benchmark.embed.MANY", 10)
+    monkeypatch.setattr("benchmark.embed.CHUNKS", 2)
+    large = embed(replace(encoder, digest="large shards"), "mock-pitch")
+    assert large.computed_shards == 2
+    np.testing.assert_array_equal(small.arrays["values"], large.arrays["values"])
