@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import run
 from s3_server import Server, bench_server, upload
 
 from benchmark import mirror as mirrors
@@ -137,3 +138,28 @@ def test_a_task_reads_the_same_from_a_url_as_from_a_folder(url: str, tmp_path: P
 def test_a_missing_bucket_is_one_clear_error(url: str) -> None:
     with pytest.raises(SslBenchError, match="--data-dir s3://no-bucket-here/x: there is no bucket"):
         lacks_data("mock-disk", "s3://no-bucket-here/x")
+
+
+def test_the_command_line_evaluates_a_dataset_from_a_url(url: str, tmp_path: Path) -> None:
+    folder = tmp_path / "there" / "mock-disk"
+    (folder / "audio").mkdir(parents=True)
+    rows = ["file,speaker,pitch,split"]
+    for number in range(90):
+        split = ("train", "validation", "test")[number % 3]
+        tone = np.sin(np.arange(1000) * 0.05 * 4 ** (number // 3 % 3))
+        np.save(folder / "audio" / f"{number}.npy", tone.astype(np.float32))
+        pitch = ("low", "middle", "high")[number // 3 % 3]
+        rows.append(f"{number}.npy,{split}-{number},{pitch},{split}")
+    (folder / "meta.csv").write_text("\n".join(rows) + "\n")
+    upload(tmp_path / "there", url)
+    command = ("eval", "--model", "mock-spectrum", "--task", "mock-disk", "--workers", "1")
+    places = ("--data-dir", url, "--store", str(tmp_path / "store"), "--store-dtype", "float16")
+    out = ("--out", str(tmp_path / "out"), "--protocol", "linear-probe")
+    done = run(*command, *places, *out, SSL_BENCH_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 0, done.stderr
+    (result,) = (tmp_path / "out" / "results").glob("*.json")
+    assert '"store_dtype": "float16"' in result.read_text()
+    assert list((tmp_path / "store").rglob("manifest.json"))
+    lacking = run(*command, "--data-dir", f"{url}/none", *out, SSL_BENCH_CACHE=str(tmp_path / "c"))
+    assert lacking.returncode == 1
+    assert f"in {url}/none" in " ".join(lacking.stderr.split())
