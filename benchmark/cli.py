@@ -53,6 +53,7 @@ Store = Annotated[
         help="where embeddings are kept: a folder, s3://BUCKET/PREFIX, gs://... [the cache]",
     ),
 ]
+StoreUrl = Annotated[str | None, typer.Option("--store", help="an object store's URL [the cache]")]
 Modality = Annotated[str | None, typer.Option(help="for hf:, timm: and onnx: encoders")]
 Input = Annotated[
     str | None,
@@ -331,19 +332,19 @@ def data_check(
 
 
 @cache_app.command("ls")
-def cache_ls() -> None:
+def cache_ls(store: StoreUrl = None) -> None:
     """What the store holds."""
     from benchmark.commands.cache import ls_command
 
-    ls_command()
+    ls_command(store)
 
 
 @cache_app.command("verify")
-def cache_verify() -> None:
+def cache_verify(store: StoreUrl = None) -> None:
     """Read every shard and check its checksum; damaged ones are removed."""
     from benchmark.commands.cache import verify_command
 
-    verify_command()
+    verify_command(store)
 
 
 @cache_app.command("prune")
@@ -354,11 +355,12 @@ def cache_prune(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="say what would go, remove nothing")
     ] = False,
+    store: StoreUrl = None,
 ) -> None:
     """Remove leavings of killed runs, and what the options name."""
     from benchmark.commands.cache import prune_command
 
-    prune_command(older_than, encoder, everything, dry_run)
+    prune_command(older_than, encoder, everything, dry_run, store)
 
 
 @app.callback(invoke_without_command=True)

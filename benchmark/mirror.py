@@ -16,7 +16,6 @@ import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from benchmark.errors import DatasetError, SslBenchError
-from benchmark.objects import Bucket
+from benchmark.objects import Bucket, changed_at
 from benchmark.paths import cache_root, explained, replacing
 
 if TYPE_CHECKING:
@@ -172,17 +171,12 @@ def mirror(url: str) -> Mirror:
 
 
 def _object(name: str, facts: dict[str, Any]) -> _Object:
-    changed = facts.get("LastModified") or facts.get("mtime") or facts.get("updated") or 0
-    if isinstance(changed, str):
-        changed = datetime.fromisoformat(changed)
-    if isinstance(changed, datetime):
-        changed = changed.timestamp()
     tag = str(facts.get("ETag", "")).strip('"')
     if "md5Hash" in facts:  # Google's
         tag = base64.b64decode(facts["md5Hash"]).hex()
     # the tag of an object that was uploaded in parts, or is encrypted, is no MD5
     plain = re.fullmatch(r"[0-9a-f]{32}", tag) and "SSEKMSKeyId" not in facts
-    return _Object(name, int(facts["size"]), tag if plain else "", float(changed))
+    return _Object(name, int(facts["size"]), tag if plain else "", changed_at(facts))
 
 
 def _md5(path: Path) -> str:

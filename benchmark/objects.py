@@ -12,8 +12,9 @@ import importlib.util
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import datetime
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -234,6 +235,14 @@ class Bucket:
             f"{self.field}: {place} cannot be reached after {TRIES} tries ({_short(error)}): check "
             f"the network and the service; {KEPT}"
         )
+
+
+def changed_at(facts: Mapping[str, Any]) -> float:
+    """When an object was written, in seconds of the epoch; 0 where the store does not say."""
+    changed = facts.get("LastModified") or facts.get("mtime") or facts.get("updated") or 0
+    if isinstance(changed, str):
+        changed = datetime.fromisoformat(changed)
+    return changed.timestamp() if isinstance(changed, datetime) else float(changed)
 
 
 def _short(error: BaseException) -> str:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmark.errors import SslBenchError
-from benchmark.paths import cache_root, file_checksum, store_root
+from benchmark.paths import cache_root, file_checksum, is_url, store_root
 
 STALE_SECONDS = 3600  # a temporary file older than this belongs to a run that was killed
 
@@ -42,8 +42,23 @@ def _entries() -> list[Path]:
     return EmbeddingStore(store_root()).folders()
 
 
-def ls_command() -> None:
+def _remote(store: str | None) -> bool:
+    """Whether an object store is meant.
+
+    Raises:
+        SslBenchError: a folder, whose entries are files like those of the cache.
+    """
+    if store is not None and not is_url(store):
+        raise SslBenchError(f"--store {store} is no URL: for a folder set SSL_BENCH_CACHE")
+    return store is not None
+
+
+def ls_command(store: str | None = None) -> None:
     """Every entry of the store, its size and age."""
+    if _remote(store):
+        from benchmark.commands.remote_cache import ls_remote
+
+        return ls_remote(str(store))
     table = Table(title=str(store_root()), title_justify="left", header_style="bold")
     for column in ("encoder", "source", "split", "kind", "precision", "examples", "MB", "made"):
         table.add_column(column, overflow="fold")
@@ -91,8 +106,12 @@ def _verify_prepared(console: Console) -> tuple[int, int]:
     return checked, damaged
 
 
-def verify_command() -> None:
+def verify_command(store: str | None = None) -> None:
     """Check every shard of every complete entry; exit status 1 when one was damaged."""
+    if _remote(store):
+        from benchmark.commands.remote_cache import verify_remote
+
+        return verify_remote(str(store))
     from benchmark.store import Entry, EntryKey
 
     console = Console()
@@ -128,7 +147,11 @@ def verify_command() -> None:
 
 
 def prune_command(
-    older_than: float | None, encoder: str | None, everything: bool, dry_run: bool
+    older_than: float | None,
+    encoder: str | None,
+    everything: bool,
+    dry_run: bool,
+    store: str | None = None,
 ) -> None:
     """Remove leavings of killed runs, and entries by age or encoder, or everything.
 
@@ -137,6 +160,12 @@ def prune_command(
     """
     if everything and (older_than is not None or encoder is not None):
         raise SslBenchError("--all removes everything: leave --older-than and --encoder out")
+    if _remote(store):
+        from benchmark.commands.remote_cache import prune_remote
+
+        if older_than is not None:
+            raise SslBenchError("--older-than: an object store does not note when it is read")
+        return prune_remote(str(store), encoder, everything, dry_run)
     chosen = _leavings()
     if everything:
         parts = ("embeddings", "remote", "mirrors", "datasets", "results")

@@ -282,3 +282,32 @@ def test_the_command_line_says_in_one_line_what_cannot_be(
     assert found.returncode == 2
     assert message in " ".join(found.stderr.split())
     assert "Traceback" not in found.stderr
+
+
+def cache(command: str, *options: str) -> Done:
+    return run("cache", command, "--store", URL, *options)
+
+
+def test_the_cache_commands_show_verify_and_prune_an_object_store(
+    s3: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fill(open_store(URL))
+    assert "1 entries" in cache("ls").stdout
+    assert cache("verify").returncode == 0
+    other = machine(monkeypatch, tmp_path / "other").entry(KEY, 30, 10, {"encoder": "e"})
+    other.write(0, shard(0), seconds=9.0)  # a second writer's, which no manifest lists
+    other.settle()
+    assert "0 objects" in cache("prune", "--dry-run").stdout  # it may belong to a run
+    monkeypatch.setattr("benchmark.commands.remote_cache.UNNAMED_SECONDS", -60)
+    from benchmark.commands.cache import prune_command
+
+    prune_command(None, None, False, False, URL)
+    names = sorted(Bucket(URL).sizes(""))
+    assert len(names) == 4
+    np.testing.assert_array_equal(values(machine(monkeypatch, tmp_path / "third")), EXPECTED)
+    Bucket(URL).write(names[1], b"damaged")
+    found = cache("verify")
+    assert found.returncode == 1
+    assert "3 shards checked, 1 damaged" in found.stdout
+    assert "3 objects" in cache("prune", "--encoder", "e").stdout
+    assert Bucket(URL).sizes("") == {}
