@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # An array (N, D), perhaps memory-mapped, and the rows of it that are meant (None: all of them).
 Source = tuple[np.ndarray, np.ndarray | None]
 
-BLOCK_VALUES = 1 << 21  # values of an embedding matrix converted at a time
+BLOCK_VALUES = 1 << 20  # values of an embedding matrix converted at a time
 LARGE_BYTES = 1 << 26  # of a set as float32 from which it is not held in memory
 SKETCH_ROWS_PER_COLUMN = 6  # rows per column that settle a Gram well enough to precondition with
 

@@ -9,18 +9,20 @@ memory, up to the rounding of one subtraction and one product.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmark.pipeline import in_background
+from benchmark.pipeline import in_order
 from benchmark.probe import features as in_memory
 from benchmark.probe.features import Features, Source, count
 from benchmark.probe.objective import BinaryLoss, Block, Objective, SoftmaxLoss
 from benchmark.probe.targets import Columns
 
-READ_VALUES = 1 << 21  # of a chunk: it is read at once and worked on in blocks
+READ_VALUES = 1 << 20  # of a chunk: it is read at once and worked on in blocks
 LEAST_ROWS = 4  # samples per feature from which a set is worth the passes
 
 
@@ -48,6 +50,8 @@ class Stream:
         self.mean = torch.from_numpy(mean).to(dtype)
         self.inverse_scale = torch.from_numpy(inverse_scale).to(dtype)
         self.shape = (count(sources), len(mean))
+        # one thread for all passes: each thread's allocator keeps some of what it had
+        self._reader = ThreadPoolExecutor(1, "read")
         self.is_cuda = device.type == "cuda"
 
     def __len__(self) -> int:
@@ -55,18 +59,26 @@ class Stream:
 
     def chunks(self) -> Iterator[tuple[int, torch.Tensor]]:
         """(first row, samples (n, r)) of consecutive chunks, the next ones being read meanwhile."""
-        with in_background(self._read(), 1) as ready:
-            for start, chunk in ready:
-                yield start, chunk.to(self.device)
-
-    def _read(self) -> Iterator[tuple[int, torch.Tensor]]:
+        calls = (partial(self._read, number, rows) for number, rows in self._spans())
         start = 0
-        for block in in_memory.blocks(self.sources, READ_VALUES):
-            yield start, self._standardised(block)
-            start += len(block)
+        for chunk in in_order(self._reader, calls, 2):
+            yield start, chunk.to(self.device)
+            start += len(chunk)
+
+    def _spans(self) -> Iterator[tuple[int, slice]]:
+        size = max(1, READ_VALUES // self.shape[1])
+        for number, (x, rows) in enumerate(self.sources):
+            total = len(x) if rows is None else len(rows)
+            for start in range(0, total, size):
+                yield number, slice(start, min(start + size, total))
+
+    def _read(self, number: int, span: slice) -> torch.Tensor:
+        x, rows = self.sources[number]
+        return self._standardised(x[span] if rows is None else x[rows[span]])
 
     def _standardised(self, block: np.ndarray) -> torch.Tensor:
-        chunk = torch.from_numpy(np.array(block)).to(self.dtype)
+        own = block.flags.owndata and block.flags.writeable  # just read, and nobody else's
+        chunk = torch.from_numpy(block if own else np.array(block)).to(self.dtype)
         return chunk.sub_(self.mean).mul_(self.inverse_scale)
 
     def sample(self, stride: int) -> torch.Tensor:
