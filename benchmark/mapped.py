@@ -27,8 +27,8 @@ class MappedFiles:
         with open("/proc/self/maps", encoding="utf-8", errors="replace") as file:
             for line in file:
                 parts = line.rstrip("\n").split(maxsplit=5)
-                # only read-only shared mappings: to drop a private page would lose what is in it
-                if len(parts) == 6 and parts[5] in wanted and parts[1].startswith("r--s"):
+                # only read-only mappings: dropping a page that was written would lose it
+                if len(parts) == 6 and parts[5] in wanted and parts[1].startswith("r--"):
                     begin, end = (int(text, 16) for text in parts[0].split("-"))
                     self.ranges.append((begin, end))
         self._advise = ctypes.CDLL(None, use_errno=True).madvise
