@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.orm import Session
 
-from leaderboard.accounts.caller import Maintainer, Submitter
+from leaderboard.accounts.caller import Caller, Maintainer, Submitter
+from leaderboard.db import Submission
 from leaderboard.dependencies import PublicId, WriteSession
 from leaderboard.submissions import decisions
 from leaderboard.submissions.requests import Line, Name
 from leaderboard.submissions.views import SubmissionView, view
 
 router = APIRouter(prefix="/api/v1/submissions/{submission_id}", tags=["submissions"])
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A submission that the caller may decide about, found for writing."""
+
+    session: Session
+    caller: Caller
+    submission: Submission
+
+    def view(self) -> SubmissionView:
+        return view(self.session, self.submission)
+
+
+def _own(submission_id: PublicId, caller: Submitter, session: WriteSession) -> Decision:
+    return Decision(session, caller, decisions.find_submission(session, caller, submission_id))
+
+
+def _any(submission_id: PublicId, caller: Maintainer, session: WriteSession) -> Decision:
+    return Decision(session, caller, decisions.find_submission(session, caller, submission_id))
+
+
+OfOwn = Annotated[Decision, Depends(_own)]
+OfAny = Annotated[Decision, Depends(_any)]
 
 
 class Renaming(BaseModel):
@@ -35,62 +62,49 @@ class Verification(BaseModel):
 
 
 @router.post("/cancel")
-def cancel(submission_id: PublicId, caller: Submitter, session: WriteSession) -> SubmissionView:
+def cancel(of: OfOwn) -> SubmissionView:
     """Stop a submission that has not ended."""
-    found = decisions.find_submission(session, caller, submission_id)
-    decisions.cancel(session, caller, found)
-    return view(session, found)
+    decisions.cancel(of.session, of.caller, of.submission)
+    return of.view()
 
 
 @router.post("/rename")
-def rename(
-    submission_id: PublicId, asked: Renaming, caller: Submitter, session: WriteSession
-) -> SubmissionView:
+def rename(of: OfOwn, asked: Renaming) -> SubmissionView:
     """Give it another name, here and on the leaderboard."""
-    found = decisions.find_submission(session, caller, submission_id)
-    decisions.rename(session, caller, found, asked.name)
-    return view(session, found)
+    decisions.rename(of.session, of.caller, of.submission, asked.name)
+    return of.view()
 
 
 @router.post("/withdraw")
-def withdraw(submission_id: PublicId, caller: Submitter, session: WriteSession) -> SubmissionView:
+def withdraw(of: OfOwn) -> SubmissionView:
     """Take it back; its results are shown no more."""
-    found = decisions.find_submission(session, caller, submission_id)
-    decisions.withdraw(session, caller, found)
-    return view(session, found)
+    decisions.withdraw(of.session, of.caller, of.submission)
+    return of.view()
 
 
 @router.post("/hide")
-def hide(submission_id: PublicId, caller: Maintainer, session: WriteSession) -> SubmissionView:
+def hide(of: OfAny) -> SubmissionView:
     """Maintainers: take its results off the leaderboard."""
-    found = decisions.find_submission(session, caller, submission_id)
-    decisions.hide(session, caller, found)
-    return view(session, found)
+    decisions.hide(of.session, of.caller, of.submission)
+    return of.view()
 
 
 @router.post("/count")
-def count(submission_id: PublicId, caller: Maintainer, session: WriteSession) -> SubmissionView:
+def count(of: OfAny) -> SubmissionView:
     """Maintainers: let this one of several submissions of an encoder count."""
-    found = decisions.find_submission(session, caller, submission_id)
-    decisions.show(session, caller, found)
-    return view(session, found)
+    decisions.show(of.session, of.caller, of.submission)
+    return of.view()
 
 
 @router.post("/priority")
-def priority(
-    submission_id: PublicId, asked: Priority, caller: Maintainer, session: WriteSession
-) -> SubmissionView:
+def priority(of: OfAny, asked: Priority) -> SubmissionView:
     """Maintainers: its place in the queue; higher comes first."""
-    found = decisions.find_submission(session, caller, submission_id)
-    decisions.set_priority(session, caller, found, asked.priority)
-    return view(session, found)
+    decisions.set_priority(of.session, of.caller, of.submission, asked.priority)
+    return of.view()
 
 
 @router.post("/verify", status_code=201)
-def verify(
-    submission_id: PublicId, asked: Verification, caller: Maintainer, session: WriteSession
-) -> SubmissionView:
+def verify(of: OfAny, asked: Verification) -> SubmissionView:
     """Maintainers: queue a re-run; its results replace the submission's."""
-    found = decisions.find_submission(session, caller, submission_id)
-    again = decisions.verify(session, caller, found, asked.upload, asked.architecture)
-    return view(session, again)
+    again = decisions.verify(of.session, of.caller, of.submission, asked.upload, asked.architecture)
+    return view(of.session, again)

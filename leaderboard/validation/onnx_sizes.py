@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import ChainMap
 from collections.abc import MutableMapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +38,19 @@ SIMPLIFY = (
 )
 
 
+@dataclass
+class Scope:
+    """What is known where a graph begins or a node stands."""
+
+    types: MutableMapping[str, TypeProto]
+    values: MutableMapping[str, NDArray[Any]]
+    times: int = 1  # that the graph runs
+
+    def inside(self) -> Scope:
+        """A scope of its own, from which the outer one is seen and stays as it is."""
+        return Scope(ChainMap({}, self.types), ChainMap({}, self.values), self.times)
+
+
 class Sizes:
     """Shapes and small values of one graph, node by node."""
 
@@ -58,7 +72,7 @@ class Sizes:
             key: helper.make_tensor_type_proto(TensorProto.DataType.Value(dtype), shape)
             for key, (dtype, shape) in inputs.items()
         }
-        known = self.run(self.model.graph, types, {}, 1)
+        known = self.run(self.model.graph, Scope(types, {}))
         first = self.model.graph.output[0].name if self.model.graph.output else ""
         found = known.get(first)
         shape = None if found is None else shape_of(found)
@@ -78,45 +92,33 @@ class Sizes:
                 "return the embedding (B, D) or tokens (B, T, D) first",
             )
 
-    def run(
-        self,
-        graph: GraphProto,
-        types: MutableMapping[str, TypeProto],
-        values: MutableMapping[str, NDArray[Any]],
-        times: int,
-    ) -> MutableMapping[str, TypeProto]:
-        """Types of all tensors of a graph that runs `times`; outer ones are visible."""
+    def run(self, graph: GraphProto, outer: Scope) -> MutableMapping[str, TypeProto]:
+        """Types of all tensors of a graph; outer ones are visible."""
         from onnx import helper, numpy_helper
 
-        types, values = ChainMap({}, types), ChainMap({}, values)  # the outer ones stay as they are
+        scope = outer.inside()
         for tensor in graph.initializer:
-            types[tensor.name] = helper.make_tensor_type_proto(tensor.data_type, tensor.dims)
+            scope.types[tensor.name] = helper.make_tensor_type_proto(tensor.data_type, tensor.dims)
             if math.prod(tensor.dims) <= SMALL:
-                values[tensor.name] = numpy_helper.to_array(tensor)
+                scope.values[tensor.name] = numpy_helper.to_array(tensor)
         for node in graph.node:
-            outputs = self.outputs(node, types, values, times)
-            types.update(outputs)
-            self.account(node, outputs, times)
-            self.fold(node, outputs, types, values)
-        return types
+            outputs = self.outputs(node, scope)
+            scope.types.update(outputs)
+            self.account(node, outputs, scope.times)
+            self.fold(node, outputs, scope)
+        return scope.types
 
-    def outputs(
-        self,
-        node: NodeProto,
-        types: MutableMapping[str, TypeProto],
-        values: MutableMapping[str, NDArray[Any]],
-        times: int,
-    ) -> MutableMapping[str, TypeProto]:
+    def outputs(self, node: NodeProto, scope: Scope) -> MutableMapping[str, TypeProto]:
         """Types of the outputs of one node."""
         if node.op_type in ("If", "Loop"):
             bodies = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
             run = self.branches if node.op_type == "If" else self.loop
-            return run(node, bodies, types, values, times)
+            return run(node, bodies, scope)
         import onnx
         from onnx import numpy_helper, shape_inference
 
         given = [key for key in dict.fromkeys(node.input) if key]
-        unknown = [key for key in given if key not in types]
+        unknown = [key for key in given if key not in scope.types]
         if unknown:
             raise self.undetermined(node, f"its input {shown(unknown[0])!r} comes from nowhere")
         try:
@@ -124,11 +126,11 @@ class Sizes:
             found = shape_inference.infer_node_outputs(
                 schema,
                 node,
-                {key: types[key] for key in given},
+                {key: scope.types[key] for key in given},
                 {
-                    key: numpy_helper.from_array(np.array(values[key], order="C"), key)
+                    key: numpy_helper.from_array(np.array(scope.values[key], order="C"), key)
                     for key in given
-                    if key in values
+                    if key in scope.values
                 },
                 opset_imports=[onnx.helper.make_opsetid("", self.opset)],
             )
@@ -142,29 +144,19 @@ class Sizes:
         return {key: found[key] for key in node.output if key and key in found}
 
     def branches(
-        self,
-        node: NodeProto,
-        bodies: list[GraphProto],
-        types: MutableMapping[str, TypeProto],
-        values: MutableMapping[str, NDArray[Any]],
-        times: int,
+        self, node: NodeProto, bodies: list[GraphProto], scope: Scope
     ) -> MutableMapping[str, TypeProto]:
         """The outputs of If: of the branch with the larger ones."""
         found: dict[str, TypeProto] = {}
         for body in bodies:
-            inside = self.run(body, types, values, times)
+            inside = self.run(body, scope)
             for key, output in zip(node.output, body.output, strict=False):
                 if output.name in inside:
                     found[key] = _larger(found.get(key), inside[output.name])
         return found
 
     def loop(
-        self,
-        node: NodeProto,
-        bodies: list[GraphProto],
-        types: MutableMapping[str, TypeProto],
-        values: MutableMapping[str, NDArray[Any]],
-        times: int,
+        self, node: NodeProto, bodies: list[GraphProto], scope: Scope
     ) -> MutableMapping[str, TypeProto]:
         """The outputs of Loop: as the body gives them, the scanned ones once per trip."""
         from onnx import helper
@@ -173,16 +165,16 @@ class Sizes:
             raise self.undetermined(node, "it needs one body")
         body = bodies[0]
         own = {value.name for value in body.input}
-        values = {key: value for key, value in values.items() if key not in own}
-        trips = int(values[node.input[0]].reshape(-1)[0])
+        values = {key: value for key, value in scope.values.items() if key not in own}
+        trips = int(scope.values[node.input[0]].reshape(-1)[0])
         carried = list(node.input[2:])
-        outer = ChainMap({}, types)
+        types = ChainMap({}, scope.types)
         for key, source in zip(body.input[2:], carried, strict=False):
-            if source in types:
-                outer[key.name] = types[source]
+            if source in scope.types:
+                types[key.name] = scope.types[source]
         for key, kind in zip(body.input[:2], (7, 9), strict=False):  # INT64 trip, BOOL condition
-            outer[key.name] = helper.make_tensor_type_proto(kind, [])
-        inside = self.run(body, outer, values, times * max(trips, 1))
+            types[key.name] = helper.make_tensor_type_proto(kind, [])
+        inside = self.run(body, Scope(types, values, scope.times * max(trips, 1)))
         found: dict[str, TypeProto] = {}
         results = body.output[1:]
         for position, (key, output) in enumerate(zip(node.output, results, strict=False)):
@@ -193,7 +185,7 @@ class Sizes:
                 element, shape = after.tensor_type.elem_type, shape_of(after)
                 if shape is not None:
                     after = helper.make_tensor_type_proto(element, [trips, *shape])
-            elif shape_of(after) != shape_of(types.get(carried[position], after)):
+            elif shape_of(after) != shape_of(scope.types.get(carried[position], after)):
                 raise self.undetermined(node, "a tensor that grows from trip to trip")
             found[key] = after
         return found
@@ -221,14 +213,9 @@ class Sizes:
         where = f"node {shown(node.name or node.op_type)!r}"
         return Refusal(self.name, where, f"{node.op_type}: {why}", SIMPLIFY)
 
-    def fold(
-        self,
-        node: NodeProto,
-        outputs: MutableMapping[str, TypeProto],
-        types: MutableMapping[str, TypeProto],
-        values: MutableMapping[str, NDArray[Any]],
-    ) -> None:
+    def fold(self, node: NodeProto, outputs: MutableMapping[str, TypeProto], scope: Scope) -> None:
         """Compute a node on small known values; sizes have been checked by then."""
+        types, values = scope.types, scope.values
         from onnx import numpy_helper
 
         if node.op_type == "Constant":
