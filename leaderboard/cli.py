@@ -47,6 +47,9 @@ def serve(
     host: Annotated[str | None, typer.Option(help="address to listen on [127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="[8000]")] = None,
     home: Annotated[Path | None, typer.Option(help="folder of database, uploads and keys")] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, max=64, help="web processes on this port [1]")
+    ] = None,
     load: Annotated[
         list[Path] | None, typer.Option(help="runs whose results are loaded before it starts")
     ] = None,
@@ -54,7 +57,7 @@ def serve(
     """Start the leaderboard."""
     with extra():
         from leaderboard.server import serve_command
-    serve_command(host, port, home, load or [])
+    serve_command(host, port, home, processes, load or [])
 
 
 @site_app.command()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import typer
 import uvicorn
+from fastapi import FastAPI
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -19,26 +21,35 @@ from leaderboard.operations import configure_logs
 from leaderboard.queries.catalog import cards, suite_names
 from leaderboard.results.load import load_run
 from leaderboard.results.publish import bump_generation
-from leaderboard.settings import load_settings
+from leaderboard.settings import PREFIX, load_settings
 from leaderboard.standings.update import rebuild
 
 STARTER = Path("runs/starter")
 
 
-def serve_command(host: str | None, port: int | None, home: Path | None, load: list[Path]) -> None:
+def serve_command(
+    host: str | None, port: int | None, home: Path | None, processes: int | None, load: list[Path]
+) -> None:
     """Load the results of `load`, then serve until told to stop."""
-    chosen = {"host": host, "port": port, "home": home}
-    settings = load_settings(**{key: value for key, value in chosen.items() if value is not None})
+    given = {"host": host, "port": port, "home": home, "processes": processes}
+    chosen = {key: value for key, value in given.items() if value is not None}
+    settings = load_settings(**chosen)
     configure_logs(settings)
     refuse_bare_root()
     app = create_app(settings)
     _load(app.state.writing, load or _starter_run(app.state.sessions), ResultState.VERIFIED)
     typer.echo(f"http://{settings.host}:{settings.port}", err=True)
-    cards()  # both are read before the first reader comes
-    suite_names()
-    sys.setswitchinterval(0.001)  # kept answers go out while pages are made in threads
+    several = settings.processes > 1
+    if several:
+        app.state.engine.dispose()
+        os.environ |= {f"{PREFIX}{key.upper()}": str(value) for key, value in chosen.items()}
+        os.environ[f"{PREFIX}MIGRATE_ON_START"] = "false"  # it is done
+    else:
+        _prepare()
     uvicorn.run(
-        app,
+        "leaderboard.server:make_app" if several else app,
+        factory=several,
+        workers=settings.processes,
         host=settings.host,
         port=settings.port,
         log_config=None,
@@ -46,6 +57,20 @@ def serve_command(host: str | None, port: int | None, home: Path | None, load: l
         forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=10,
     )
+
+
+def make_app() -> FastAPI:
+    """The application of one of several processes; its settings are in the environment."""
+    settings = load_settings()
+    configure_logs(settings)
+    _prepare()
+    return create_app(settings)
+
+
+def _prepare() -> None:
+    cards()  # both are read before the first reader comes
+    suite_names()
+    sys.setswitchinterval(0.001)  # kept answers go out while pages are made in threads
 
 
 def _starter_run(sessions: sessionmaker[Session]) -> list[Path]:

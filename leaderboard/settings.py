@@ -39,6 +39,7 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=1, le=65535)
+    processes: int = Field(1, ge=1, le=64, description="web processes that share the port")
     base_url: str = Field(
         "", description="public address, for links in feeds and badges; empty: from the request"
     )

@@ -1,6 +1,7 @@
 """Rate limits: token buckets in memory, for a bounded number of keys.
 
-Each web process counts for itself: with several, a limit is multiplied by their number.
+Each web process counts for itself. Of the attempts at a secret each of them allows its share; the
+other limits are multiplied by the number of processes.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ class Rates:
     def __init__(self, settings: Settings) -> None:
         self.requests = Buckets(settings.requests_per_minute / 60, settings.requests_per_minute)
         self.checks = Buckets(settings.checks_per_hour / 3600, settings.checks_per_hour)
-        self.attempts = Buckets(settings.attempts_per_hour / 3600, settings.attempts_per_hour)
+        share = max(1.0, settings.attempts_per_hour / settings.processes)
+        self.attempts = Buckets(share / 3600, share)
 
     def count_request(self, who: str) -> None:
         """Raises: Problem (429) where `who` asks too often."""

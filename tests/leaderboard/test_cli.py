@@ -1,11 +1,16 @@
 """Commands that the leaderboard adds to `ssl-bench`."""
 
 import importlib.metadata
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from urllib.request import urlopen
 
+import psutil
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -74,3 +79,33 @@ def test_loading_what_is_no_run_is_refused(tmp_path: Path, monkeypatch: pytest.M
     failed = runner.invoke(app, ["site", "load", str(tmp_path / "nothing")])
     assert isinstance(failed.exception, SslBenchError)
     assert "holds no results" in str(failed.exception)
+
+
+def test_several_processes_share_a_port_and_end_with_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.chdir(tmp_path)
+    command = [sys.executable, "-m", "benchmark.cli", "serve", "--home", "site"]
+    command += ["--processes", "2", "--port", str(port)]
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        children: list[psutil.Process] = []
+        for _ in range(1200):
+            children = psutil.Process(server.pid).children(recursive=True)
+            with suppress(OSError), urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+                assert answer.status == 200
+                break
+            time.sleep(0.1)
+        else:
+            pytest.fail((tmp_path / "log").read_text())
+        assert sum("spawn_main" in " ".join(child.cmdline()) for child in children) == 2
+        server.terminate()
+        assert server.wait(30) == 0
+        assert not psutil.wait_procs(children, timeout=10)[1]
+    finally:
+        server.kill()
+        server.wait()

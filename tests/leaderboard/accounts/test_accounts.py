@@ -15,10 +15,11 @@ from sqlalchemy import select, text
 from benchmark.errors import SslBenchError
 from leaderboard.accounts.pages import local_path
 from leaderboard.accounts.people import create_token, create_user, invite, set_active
-from leaderboard.accounts.rates import KEPT, Buckets, address_key
+from leaderboard.accounts.rates import KEPT, Buckets, Rates, address_key
+from leaderboard.api.problems import Problem
 from leaderboard.app import create_app
 from leaderboard.db import AuditEvent, Role, Token, User, WebSession, now
-from leaderboard.settings import load_settings
+from leaderboard.settings import Settings, load_settings
 
 PASSWORD = "correct horse battery"
 
@@ -322,3 +323,11 @@ def test_an_ipv6_network_counts_as_one_address() -> None:
     assert address_key("2001:db8::1") == address_key("2001:db8::ffff:1")
     assert address_key("::ffff:192.0.2.1") == "192.0.2.1"
     assert address_key("testclient") == "testclient"
+
+
+def test_several_processes_share_the_attempts_at_a_secret() -> None:
+    rates = Rates(Settings(attempts_per_hour=6, processes=3))
+    for _ in range(2):
+        rates.count_attempt("address 192.0.2.1")
+    with pytest.raises(Problem, match="too many requests"):
+        rates.count_attempt("address 192.0.2.1")
