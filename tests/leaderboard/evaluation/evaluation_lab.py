@@ -38,7 +38,7 @@ from leaderboard.settings import PREFIX, Settings, load_settings
 
 Scores = dict[tuple[str, str], tuple[Any, str]]  # cell -> (metrics, replicates)
 QUICK = {
-    "worker_poll_seconds": 0.1,
+    "worker_poll_seconds": 0.3,
     "worker_lost_seconds": 4.0,
     "step_retry_seconds": 0.2,
     "step_memory_gib": 8.0,
