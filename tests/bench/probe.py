@@ -12,8 +12,9 @@ both, accuracy on test), each on the same standardised embeddings with the same 
 
 scikit-learn first refits at the penalty that ours chose (for the comparison of predictions), then
 sweeps the grid from the strongest penalty. It is stopped after --cap seconds; its time is then a
-lower bound, printed as ">=", never an extrapolation. CPU seconds are compared, because a shared
-machine makes wall seconds mean little; both are printed.
+lower bound, printed as ">=", never an extrapolation. Where ours takes a fraction of a second it is
+run several times, and the median counts. CPU seconds are compared, because a shared machine makes
+wall seconds mean little; both are printed.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ import numpy as np
 TARGETS = {"dinov2": 50.0, "default": 10.0}
 QUICK = [(10, 1000, 64), (10, 2000, 256), (50, 2000, 128)]
 STANDARD = [(10, 1000, 2048), (10, 10_000, 768), (50, 2000, 768), (500, 5000, 256)]
+REPEATS, LONG = 5, 1.0  # ours is run so often, until it took so many seconds: the median counts
 SEPARATION = 1.4
 DECAY = 0.5  # how much faster than the spectrum the class signal falls off
 
@@ -87,15 +89,18 @@ def run_ours(folder: Path, device: str) -> tuple[Outcome, np.ndarray]:
     data = load(folder)
     small = np.random.default_rng(0).standard_normal((64, 8)).astype(np.float32)
     fit_probe(small, np.arange(64) % 3, kind="multiclass", device=device)  # imports, warm-up
-    wall, cpu = time.perf_counter(), time.process_time()
-    probe = fit_probe(
-        data["x"],
-        data["y"],
-        kind="multiclass",
-        validation=(data["x_val"], data["y_val"]),
-        device=device,
-    )
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    times: list[tuple[float, float]] = []
+    while len(times) < REPEATS and sum(cpu for cpu, _ in times) < LONG:
+        wall, cpu = time.perf_counter(), time.process_time()
+        probe = fit_probe(
+            data["x"],
+            data["y"],
+            kind="multiclass",
+            validation=(data["x_val"], data["y_val"]),
+            device=device,
+        )
+        times.append((time.process_time() - cpu, time.perf_counter() - wall))
+    cpu, wall = sorted(times)[len(times) // 2]
     predicted = probe.decision(data["x_test"]).argmax(1)
     out = Outcome(wall, cpu, 45, False, float((predicted == data["y_test"]).mean()), probe.penalty)
     if not probe.converged:
