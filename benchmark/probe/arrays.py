@@ -6,12 +6,15 @@ of it costs several times what a NumPy call costs, which is most of the time of 
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from scipy.special import expit
+from threadpoolctl import ThreadpoolController
 
 Array = Any  # numpy.ndarray or torch.Tensor
 
@@ -27,6 +30,19 @@ def suited(z: torch.Tensor, columns: int) -> Array:
     design = np.ones((len(z), z.shape[1] + 1), dtype=z.numpy().dtype)
     design[:, :-1] = z.numpy()
     return design
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def threads_for(products: int) -> AbstractContextManager[object]:
+    """One thread for a small problem: others cost more to wake than they take over, and they spin
+    meanwhile. products: samples · features · classes."""
+    if products > NUMPY_PRODUCTS:
+        return nullcontext()
+    return _libraries().limit(limits=1, user_api="blas")
 
 
 def affine(theta: Array, transposed: Array, out: Array) -> Array:
@@ -55,6 +71,13 @@ def zeros(shape: tuple[int, ...], like: Array) -> Array:
     if isinstance(like, np.ndarray):
         return np.zeros(shape, dtype=like.dtype)
     return torch.zeros(shape, dtype=like.dtype, device=like.device)
+
+
+def inner(a: Array, b: Array) -> float:
+    """Inner product of all numbers."""
+    if isinstance(a, np.ndarray):
+        return float(np.vdot(a, b))
+    return float(a.reshape(-1) @ b.reshape(-1))
 
 
 def copy(x: Array) -> Array:
@@ -94,12 +117,10 @@ def add_at(x: Array, places: Array, values: Array) -> None:
 
 def softmax(x: Array, out: Array) -> Array:
     """Softmax over the first axis."""
-    if not isinstance(x, np.ndarray):
-        return torch.softmax(x, 0, out=out)
-    np.subtract(x, np.amax(x, 0), out=out)
-    np.exp(out, out=out)
-    out *= 1.0 / out.sum(0)
-    return out
+    if isinstance(x, np.ndarray):  # torch goes over the numbers once
+        torch.softmax(torch.from_numpy(x), 0, out=torch.from_numpy(out))
+        return out
+    return torch.softmax(x, 0, out=out)
 
 
 def sigmoid(x: Array, out: Array) -> Array:

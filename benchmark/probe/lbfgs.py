@@ -37,7 +37,7 @@ class Memory:
     def dot(self, a: Array, b: Array) -> np.ndarray:
         """Inner products (problems,) of two thetas."""
         if self.joint:
-            return np.array([float(a.reshape(-1) @ b.reshape(-1))])
+            return np.array([arrays.inner(a, b)])
         return arrays.numbers((a * b).sum(1))
 
     def _inner(self, stack: Array, v: Array) -> np.ndarray:

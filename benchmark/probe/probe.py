@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from benchmark.errors import SslBenchError
+from benchmark.probe.arrays import threads_for
 from benchmark.probe.features import Source, check_finite, count
 from benchmark.probe.folds import group_folds
 from benchmark.probe.logistic import Linear, LogisticFit, Setting, sketch_basis
@@ -141,18 +142,19 @@ def fit_probe(
     score = DEFAULT_SCORES[kind] if score is None else score
     fitter = _Ridge if kind == "regression" else _Logistic
     task = fitter(train, held, grid[order], score, setting, refit)
-    if len(grid) == 1:
-        scores, selection, chosen = None, "fixed", 0
-    elif held is not None:
-        scores, selection = task.validate(), "validation"
-        chosen = choose(scores, grid[order])
-    else:
-        labels = None if kind == "regression" else targets
-        parts = group_folds(labels, groups, len(x), folds=folds, seed=seed)
-        scores = task.cross_validate(parts)
-        selection = f"{len(parts)}-fold group cross-validation"
-        chosen = choose(scores, grid[order])
-    best = task.final(chosen)
+    with threads_for(x.size * (n_classes or 1)):
+        if len(grid) == 1:
+            scores, selection, chosen = None, "fixed", 0
+        elif held is not None:
+            scores, selection = task.validate(), "validation"
+            chosen = choose(scores, grid[order])
+        else:
+            labels = None if kind == "regression" else targets
+            parts = group_folds(labels, groups, len(x), folds=folds, seed=seed)
+            scores = task.cross_validate(parts)
+            selection = f"{len(parts)}-fold group cross-validation"
+            chosen = choose(scores, grid[order])
+        best = task.final(chosen)
     if scores is not None:
         unsorted = np.empty_like(scores)
         unsorted[order] = scores
