@@ -1,18 +1,16 @@
 """Commands that the leaderboard adds to `ssl-bench`."""
 
 import importlib.metadata
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from urllib.request import urlopen
+from typing import Any
 
-import psutil
 import pytest
 import typer
+import uvicorn
+from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from benchmark import cli
@@ -81,31 +79,23 @@ def test_loading_what_is_no_run_is_refused(tmp_path: Path, monkeypatch: pytest.M
     assert "holds no results" in str(failed.exception)
 
 
-def test_several_processes_share_a_port_and_end_with_the_first(
+def test_several_processes_make_the_same_site(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    """uvicorn starts them, each with what stands in the environment."""
+    for name in ("PROCESSES", "PORT", "HOME", "MIGRATE_ON_START"):
+        monkeypatch.setenv(f"SSL_BENCH_SITE_{name}", "")  # undone after the test
+        monkeypatch.delenv(f"SSL_BENCH_SITE_{name}")
     monkeypatch.chdir(tmp_path)
-    command = [sys.executable, "-m", "benchmark.cli", "serve", "--home", "site"]
-    command += ["--processes", "2", "--port", str(port)]
-    with (tmp_path / "log").open("w") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
-        children: list[psutil.Process] = []
-        for _ in range(1200):
-            children = psutil.Process(server.pid).children(recursive=True)
-            with suppress(OSError), urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
-                assert answer.status == 200
-                break
-            time.sleep(0.1)
-        else:
-            pytest.fail((tmp_path / "log").read_text())
-        assert sum("spawn_main" in " ".join(child.cmdline()) for child in children) == 2
-        server.terminate()
-        assert server.wait(30) == 0
-        assert not psutil.wait_procs(children, timeout=10)[1]
-    finally:
-        server.kill()
-        server.wait()
+    started: dict[str, Any] = {}
+    monkeypatch.setattr(uvicorn, "run", lambda app, **given: started.update(given, app=app))
+    command = ["serve", "--home", "site", "--port", "8123", "--processes", "3"]
+    served = runner.invoke(app, command, catch_exceptions=False)
+    assert served.exit_code == 0, served.output
+    assert (started["workers"], started["factory"], started["port"]) == (3, True, 8123)
+    module, _, name = started["app"].partition(":")
+    one = getattr(importlib.import_module(module), name)()
+    assert one.state.settings.home == Path("site")
+    assert one.state.settings.processes == 3
+    with TestClient(one) as client:
+        assert client.get("/readyz").status_code == 200

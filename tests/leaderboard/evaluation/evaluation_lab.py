@@ -18,6 +18,7 @@ from typing import Any
 from sqlalchemy import select
 
 from benchmark.commands.evaluate import EvalRequest, run_eval
+from benchmark.executors.choice import ExecutorRequest
 from benchmark.results import Result as ResultFile
 from benchmark.results import read_run
 from leaderboard.db import (
@@ -198,8 +199,9 @@ def make_lab(home: Path, cache: Path, **settings: Any) -> Lab:
 
 def local_scores(model: str, checkpoint: Path | None, folder: Path, **more: Any) -> Scores:
     """What `ssl-bench eval` gives: cell -> (metrics, replicates)."""
-    fixed = {"workers": 1, "device": "cpu", "out": folder, "checkpoint": checkpoint}
-    request = EvalRequest([model], **{"suite": "mock-one", **fixed, **more})
+    fixed = {"executor": ExecutorRequest(device="cpu", workers=1), "out": folder}
+    fixed |= {"checkpoint": checkpoint, "suite": "mock-one"}
+    request = EvalRequest([model], **{**fixed, **more})
     shown = io.StringIO()
     with one_thread(), redirect_stdout(shown), redirect_stderr(shown):
         run_eval(request)
