@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from evaluation_lab import local_scores
 from fastapi.testclient import TestClient
+from sqlalchemy import select
 
 from benchmark.errors import SslBenchError
 from benchmark.results import Result, read_run
 from leaderboard.accounts.people import create_token, create_user
 from leaderboard.app import create_app
-from leaderboard.db import Role
+from leaderboard.db import Role, User
 from leaderboard.evaluation.checking import verify_command
 
 
@@ -25,7 +26,8 @@ def api(served: Any) -> Iterator[Any]:
     tokens = {}
     with served.writing.begin() as session:
         for name, role in (("ada", Role.SUBMITTER), ("mia", Role.MAINTAINER)):
-            user = create_user(session, name, role, password="correct horse battery")
+            user = session.scalar(select(User).where(User.name == name))  # of another test
+            user = user or create_user(session, name, role, password="correct horse battery")
             scopes = ["submit", "maintain"] if role == Role.MAINTAINER else ["submit"]
             tokens[name] = create_token(session, user, "test", scopes, 1)[1]
     with TestClient(app) as client:
