@@ -136,9 +136,18 @@ class RemoteEntry(Entry):
         """
         if len(self._objects) < self.shards:
             self.missing()
+        damaged: list[DamagedShardError] = []
         with ThreadPoolExecutor(TRANSFERS, "fetch") as pool:
-            for _ in pool.map(self._fetch_one, range(self.shards)):
-                pass
+            for future in [pool.submit(self._fetch_one, index) for index in range(self.shards)]:
+                try:
+                    future.result()
+                except DamagedShardError as error:  # all are found, so that all are made at once
+                    damaged.append(error)
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
+        if damaged:
+            raise damaged[0]
 
     def _fetch_one(self, index: int) -> None:
         path, sha256 = self.path(index), self._objects[index]

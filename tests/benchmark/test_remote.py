@@ -185,6 +185,22 @@ def test_a_damaged_object_is_found_and_only_that_shard_redone(
     np.testing.assert_array_equal(values(machine(monkeypatch, tmp_path / "third")), EXPECTED)
 
 
+def test_damaged_objects_are_all_found_at_once(
+    s3: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fill(open_store(URL))
+    monkeypatch.setattr(objects, "TRIES", 1)
+    bucket = Bucket(URL)
+    for name in bucket.sizes(""):
+        if name.endswith(".safetensors"):
+            bucket.write(name, b"damaged")
+    entry = machine(monkeypatch, tmp_path / "other").entry(KEY, 30, 10, {})
+    assert entry.missing() == []
+    with pytest.raises(SslBenchError, match="is damaged"):
+        entry.read()
+    assert entry.missing() == [0, 1, 2]
+
+
 @pytest.mark.parametrize("kept", [0, 1, 40, 300])
 def test_a_truncated_manifest_is_rebuilt_without_recomputing(s3: Server, kept: int) -> None:
     fill(open_store(URL))
