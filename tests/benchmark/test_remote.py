@@ -2,12 +2,14 @@
 
 import json
 import logging
+import signal
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import Done, run
+from command_line import Done, run, start
 from s3_server import Server, bench_server
 
 from benchmark import objects
@@ -327,3 +329,39 @@ def test_the_cache_commands_show_verify_and_prune_an_object_store(
     assert "3 shards checked, 1 damaged" in found.stdout
     assert "3 objects" in cache("prune", "--encoder", "e").stdout
     assert Bucket(URL).sizes("") == {}
+
+
+@pytest.mark.timeout(600)
+def test_kills_on_a_machine_that_loses_its_cache_cost_what_was_not_sent(
+    s3: Server, tmp_path: Path
+) -> None:
+    """SIGKILL while embedding; the next run is another machine's, which has the store alone."""
+    log = tmp_path / "log"
+    log.touch()
+    eval_slow = ("eval", "--model", "mock-slow", "--task", "mock-many", "--workers", "1")
+
+    def options(name: str) -> tuple[tuple[str, ...], dict[str, str]]:
+        places = ("--store", URL, "--out", str(tmp_path / name))
+        return (*eval_slow, *places), {"SSL_BENCH_CACHE": str(tmp_path / f"cache-{name}")}
+
+    kills = 3
+    for number in range(kills):
+        command, environment = options(str(number))
+        before = log.stat().st_size
+        process = start(*command, MOCK_LOG=str(log), **environment)
+        while log.stat().st_size < before + 30 and process.running:
+            time.sleep(0.005)  # a few batches
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    command, environment = options("last")
+    assert run(*command, MOCK_LOG=str(log), **environment).returncode == 0
+    command, environment = options("plain")
+    plain = tuple(word for word in command if word not in ("--store", URL))
+    assert run(*plain, **environment).returncode == 0
+    first, second = (
+        next((tmp_path / name / "results").glob("*.json")).read_text().partition('"cost"')[0]
+        for name in ("last", "plain")
+    )
+    assert first == second
+    given = sum(map(int, log.read_text().split()))
+    assert given <= 1280 + 2 * 64 + kills * 4 * 128
