@@ -77,6 +77,8 @@ def connect(address: str | None, cpus: int | None = None) -> Iterator[Cluster]:
         "logging_level": "ERROR",
     }
     if address == "local":
+        # as the local executor's processes, workers do not stand back behind other programs
+        os.environ.setdefault("RAY_worker_niceness", "0")
         options |= {
             "include_dashboard": False,
             "num_cpus": cpus or len(os.sched_getaffinity(0)),

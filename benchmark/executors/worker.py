@@ -34,6 +34,7 @@ from benchmark.run import embed_options, failure_detail, loaded, run_unit
 
 if TYPE_CHECKING:
     from benchmark.embed import Source
+    from benchmark.store import Entry
 
 
 class Worker:
@@ -44,6 +45,7 @@ class Worker:
         self.site = site
         self._held: EncoderRef | None = None
         self._source = lru_cache(maxsize=4)(self._open)
+        self._entry = lru_cache(maxsize=4)(self._find)
 
     def hello(self) -> str:
         """Get ready: the driver's folder, its number of threads; the host's name.
@@ -132,15 +134,19 @@ class Worker:
         task = load_task(task_name, self.options.data_dir)
         return Source(open_source(task, split), towers, task.materialise)
 
+    def _find(self, encoder: EncoderRef, need: Need, task_name: str) -> Entry:
+        task = load_task(task_name, self.options.data_dir)
+        return needed_entry(need, task, loaded(encoder, self.options.seed), self.options)
+
     def _embed(self, job: Embed) -> Pace:
         from benchmark.embed import embed_shards
 
         o, need = self.options, job.need
         encoder = loaded(job.encoder, o.seed)
-        entry = needed_entry(need, load_task(job.task, o.data_dir), encoder, o)
+        entry = self._entry(job.encoder, need, job.task)
         shards = job.shards
         if job.again and not o.fresh:
-            left = set(entry.missing())
+            left = set(self._find(job.encoder, need, job.task).missing())  # others write too
             shards = tuple(index for index in shards if index in left)
         if not shards:
             return Pace()
@@ -162,9 +168,7 @@ class Worker:
         return Pace(clock.waiting, clock.computing)
 
     def _seal(self, job: Seal) -> tuple[int, ...]:
-        o = self.options
-        task = load_task(job.task, o.data_dir)
-        entry = needed_entry(job.need, task, loaded(job.encoder, o.seed), o)
+        entry = self._find(job.encoder, job.need, job.task)
         with entry.exclusive():
             missing = tuple(entry.missing())
             if not missing:
