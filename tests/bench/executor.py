@@ -1,6 +1,6 @@
 """Executors: speed-up of Ray workers, what the executor itself costs, and the plan's prediction.
 
-    python tests/bench/executor.py speedup [--examples 4096]     two workers against one
+    python tests/bench/executor.py speedup [--encoder speed-waiting]   two workers against one
     python tests/bench/executor.py overhead [--shards 1000]      Ray against local, tiny shards
     python tests/bench/executor.py many [--shards 10000]         the driver with many tiny shards
     python tests/bench/executor.py plan [--executor ray]         predicted against measured time
@@ -74,13 +74,13 @@ def run(executor: str, encoder: str, workers: int, cache: Path) -> Watch:
     return watch
 
 
-def speedup(examples: int) -> None:
+def speedup(examples: int, encoder: str) -> None:
     """An embedding-bound run by two local workers against one."""
     os.environ["SSL_BENCH_SPEED_EXAMPLES"] = str(examples)
     seconds = {}
     with tempfile.TemporaryDirectory() as folder:
         for workers in (1, 2):
-            watch = run("ray", "speed-resnet", workers, Path(folder, str(workers)))
+            watch = run("ray", encoder, workers, Path(folder, str(workers)))
             seconds[workers] = watch.embedding
             rate = examples / watch.embedding
             print(
@@ -180,13 +180,14 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=4096)
     parser.add_argument("--shards", type=int)
     parser.add_argument("--executor", default="local", choices=["local", "ray"])
+    parser.add_argument("--encoder", default="speed-resnet", help="of speedup")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--model", nargs="+", default=["speed-resnet", "speed-nothing"])
     parser.add_argument("--task", nargs="+", default=["speed-tiles"])
     arguments = parser.parse_args()
     os.environ["SSL_BENCH_SPEED_EXAMPLES"] = str(arguments.examples)
     if arguments.what == "speedup":
-        speedup(arguments.examples)
+        speedup(arguments.examples, arguments.encoder)
     elif arguments.what == "overhead":
         overhead(arguments.shards or 1000)
     elif arguments.what == "many":

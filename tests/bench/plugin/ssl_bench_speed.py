@@ -1,5 +1,5 @@
-"""A plug-in for measuring executors: tiles of noise, an encoder that takes its time and one that
-takes none."""
+"""A plug-in for measuring executors: tiles of noise, an encoder that computes, one that waits
+as for a device, and one that takes no time."""
 
 from pathlib import Path
 
@@ -13,6 +13,13 @@ ENCODERS = [
         modality="histopathology",
         kind="control",
         title="ResNet-18, random",
+    ),
+    EncoderCard(
+        name="speed-waiting",
+        target="ssl_bench_speed_parts:Waiting",
+        modality="histopathology",
+        kind="features",
+        title="Four pixels, after a while",
     ),
     EncoderCard(
         name="speed-nothing",

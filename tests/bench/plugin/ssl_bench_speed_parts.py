@@ -1,6 +1,7 @@
 """The task and the encoders; sizes come from the environment, so that workers have the same."""
 
 import os
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,3 +60,11 @@ class Nothing(torch.nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return image.flatten(1)[:, :4]
+
+
+class Waiting(Nothing):
+    """The same after 0.3 s a batch, in which the CPU is free: as if a GPU had the work."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.3)
+        return super().forward(image)
