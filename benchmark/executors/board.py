@@ -18,6 +18,7 @@ from benchmark.plan import EncoderRef, Unit
 from benchmark.planning.throughput import record
 
 MAX_CRASHES = 3  # workers that one job may take with it
+EXPECTED = 8  # workers that there will be something to do for
 MAX_LOSSES = 30  # workers and nodes that may be lost with one job
 RANK: dict[type, int] = {Survey: 0, Seal: 1, Score: 2}
 
@@ -40,6 +41,7 @@ class Board:
         self._losses: Counter[Job] = Counter()
         self._crashes: Counter[Job] = Counter()
         self._running = 0
+        self._unsurveyed = len(units)
         self._failed: set[tuple[str, str]] = set()  # encoder, task
         self._ready += [Prepare(task) for task in dict.fromkeys(sources.values())]
         self._blocked = [
@@ -54,8 +56,10 @@ class Board:
 
     @property
     def parallel(self) -> int:
-        """How many workers could be at work now."""
-        return self._running + len(self._ready) + sum(len(s.pending) for s in self._embedding())
+        """How many workers could be at work now; some, until it is known how much there is to
+        embed, since a worker takes seconds to start."""
+        known = self._running + len(self._ready) + sum(len(s.pending) for s in self._embedding())
+        return max(known, EXPECTED) if self._unsurveyed else known
 
     def take(
         self, held: EncoderRef | None, others: Mapping[EncoderRef, int], workers: int
@@ -131,6 +135,7 @@ class Board:
         elif isinstance(job, Prepare):
             self._release(job.task)  # who needs it will say what is wrong
         elif isinstance(job, Survey):
+            self._unsurveyed -= 1
             for task, _ in job.unit.jobs:
                 self._fail(job.encoder, task, _fatal(str(job), reason))
         elif isinstance(job, Seal):
@@ -152,6 +157,7 @@ class Board:
         self._blocked = still
 
     def _surveyed(self, job: Survey, answer: Answer) -> None:
+        self._unsurveyed -= 1
         if answer.failure:  # the encoder cannot be loaded, a dataset not be read: each task says so
             self._ready += [Score(job.encoder, task, names) for task, names in job.unit.jobs]
             return

@@ -56,8 +56,12 @@ class Worker:
         with suppress(OSError):
             os.chdir(self.site.folder)
         self.site.verify()
+        import datasets  # noqa: F401 - what takes seconds to import is imported while others start
         import torch
         from threadpoolctl import threadpool_limits
+
+        import benchmark.embed
+        import benchmark.splits  # noqa: F401
 
         torch.set_num_threads(self.options.threads)
         threadpool_limits(limits=self.options.threads)  # without a block: from now on
