@@ -126,6 +126,8 @@ class Worker:
                         fresh = self.options.fresh
                         missing = range(entry.shards) if fresh else entry.missing()
                         complete = not missing and entry.complete
+                        if missing:  # it states checksums of shards that will be others
+                            (entry.folder / "manifest.json").unlink(missing_ok=True)
                         stock[need] = Stock(
                             name, entry.count, entry.shards, entry.size, tuple(missing), complete
                         )

@@ -208,6 +208,32 @@ def test_workers_give_the_scores_of_the_local_executor(
         }
 
 
+def test_what_is_stored_is_computed_anew_where_it_is_damaged_or_was_asked_for(
+    own_cache: Path,
+) -> None:
+    plan = make_plan([NET], select_tasks(["mock-pitch"], None))
+
+    def run(options: RunOptions) -> tuple[list[Job], list[Event]]:
+        events: list[Event] = []
+        with this_site([NET], options) as site:
+            worker = Worker(options, site)
+            board = Board(plan.units, {"mock-pitch": "mock-pitch"}, events.append)
+            return carry_out(board, worker.do), events
+
+    _, first = run(RunOptions(None))
+    fresh, again = run(RunOptions(None, fresh=True))
+    assert sum(isinstance(job, Embed) for job in fresh) == 3
+    assert scores(again) == scores(first)
+    damaged = next((own_cache / "embeddings").glob("*/*/00000.safetensors"))
+    damaged.write_bytes(damaged.read_bytes()[:-8])
+    for path in (own_cache / "results").iterdir():
+        path.unlink()
+    repaired, last = run(RunOptions(None))
+    assert sum(isinstance(job, Embed) for job in repaired) == 1
+    assert scores(last) == scores(first)
+    assert not [event for event in [*again, *last] if event.phase == "failure"]
+
+
 def test_a_worker_tells_failures_as_the_local_executor_does(tmp_path: Path) -> None:
     path = tmp_path / "broken.py"
     path.write_text(
