@@ -27,7 +27,8 @@ from benchmark.probe.targets import check_targets
 # The grid of DINOv2's linear evaluation with logistic regression (Oquab et al. 2023).
 PENALTIES: np.ndarray = 10.0 ** np.linspace(-6, 5, 45)
 
-DECISION_VALUES = 1 << 22  # converted, or decided, at a time
+DECISION_VALUES = 1 << 22  # converted at a time
+SCORED_VALUES = 1 << 20  # predictions of several penalties that are scored at a time
 
 
 @dataclass
@@ -335,7 +336,7 @@ class _Ridge(_Task):
 
     def _scores(self, path: RidgePath, held: _Part) -> np.ndarray:
         _, t, size = path.weights.shape
-        chunk = max(1, DECISION_VALUES // max(1, count(held.sources) * t))
+        chunk = max(1, SCORED_VALUES // max(1, count(held.sources) * t))
         scores = []
         for k in range(0, size, chunk):
             some = RidgePath(

@@ -56,12 +56,14 @@ class RidgePath:
         """Predictions (n, T, K) for raw samples."""
         d, t, k = self.weights.shape
         flat = self.weights.view(d, t * k)
-        parts = []
+        made = np.empty((count(sources), t, k), dtype=np.float32)
+        start = 0
         for block in blocks(sources):
             x = torch.from_numpy(np.array(block)).to(flat.device).double()
             out = ((x - self.mean) @ flat).view(len(x), t, k) + self.intercept.view(1, t, 1)
-            parts.append(out.float().cpu().numpy())
-        return np.concatenate(parts)
+            made[start : start + len(x)] = out.float().cpu().numpy()
+            start += len(x)
+        return made
 
 
 class Standardiser:
