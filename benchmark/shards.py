@@ -67,7 +67,7 @@ def serialise(arrays: Arrays, dtype: str, key: str, index: int, seconds: float) 
 def _tensor(array: NDArray[Any]) -> Any:
     import torch
 
-    return torch.from_numpy(array)
+    return torch.from_numpy(np.array(array))  # what was read is not writable
 
 
 def _rounded(array: NDArray[Any], dtype: str) -> NDArray[Any]:
