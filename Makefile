@@ -5,13 +5,16 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CORES := $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: eval test bench lint serve clean
+.PHONY: eval test test-slow bench lint serve clean
 
 eval: $(STAMP)  ## score every baseline on the starter suite
 	$(BIN)/ssl-bench eval --model all --suite starter
 
 test: $(STAMP)  ## the default tests: no network, a few minutes
 	$(BIN)/python -m pytest -n $(CORES) --dist worksteal
+
+test-slow: $(STAMP)  ## crashes of nodes, workers and databases: a minute or more each
+	$(BIN)/python -m pytest -m slow
 
 bench: $(STAMP)  ## speed: the probe against scikit-learn, the engine against bare loops
 	$(BIN)/python tests/bench/probe.py --quick

@@ -81,6 +81,7 @@ def test_a_run_gives_what_the_local_executor_gives_and_is_reused(
     assert scores(again) == scores(local)
 
 
+@pytest.mark.slow
 def test_workers_that_crash_are_replaced_and_what_always_crashes_is_told(
     ray_cluster: Any, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +127,7 @@ def test_no_room_is_one_clear_error(ray_cluster: Any) -> None:
         run(ray_cluster, plan, None, threads=64)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_nodes_come_and_go_and_the_scores_stay(
     ray_cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -27,9 +27,9 @@ def lab(tmp_path: Path, prepared_cache: Path) -> Iterator[Lab]:
     found.engine.dispose()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, prepared_cache: Path) -> Iterator[Lab]:
-    """A leaderboard with one worker, for all tests that leave it running."""
+    """A leaderboard with one worker, for the tests of a module that leave it running."""
     found = make_lab(tmp_path_factory.mktemp("served") / "site", prepared_cache)
     found.start_worker()
     yield found

@@ -30,6 +30,7 @@ def undisturbed(checkpoint: bytes, tmp_path_factory: pytest.TempPathFactory) -> 
     return local_scores("mock-net", folder / "net.safetensors", folder / "run")
 
 
+@pytest.mark.slow
 def test_killed_in_one_step_and_ended_in_the_next_it_goes_on_at_the_last_finished_one(
     lab: Lab, checkpoint: bytes, undisturbed: Scores
 ) -> None:
@@ -73,6 +74,7 @@ def postgres() -> Iterator[Postgres]:
     server.remove()
 
 
+@pytest.mark.slow
 def test_two_workers_on_a_postgresql_that_crashes(
     postgres: Postgres, tmp_path: Path, prepared_cache: Path, checkpoint: bytes, undisturbed: Scores
 ) -> None:

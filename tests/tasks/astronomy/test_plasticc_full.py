@@ -193,7 +193,7 @@ def cut_packed(folder: Path) -> None:
         (object_lost, "object 628"),
         (strange_type, "93"),
         (object_twice, "615 stands twice"),
-        (cut_packed, "cannot be read"),
+        (cut_packed, "ends too early: get the file again"),
     ],
 )
 def test_damage_is_told_with_file_and_remedy(tmp_path, refused, damage, told):

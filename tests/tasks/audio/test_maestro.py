@@ -185,7 +185,7 @@ def twice(folder: Path) -> None:
     [
         (missing_midi, [MIDI, "missing", "again"]),
         (missing_sound, [SOUND, "missing", "again"]),
-        (truncated_midi, [MIDI, "cannot be read", "again"]),
+        (truncated_midi, [MIDI, "ends too early", "again"]),
         (truncated_sound, [SOUND, "ends before", "again"]),
         (no_notes, [MIDI, "no notes", "again"]),
         (no_column, ["maestro-v3.0.0.csv", "duration", "again"]),
