@@ -35,7 +35,6 @@ class Board:
         """`sources`: task -> the task by which its source is prepared."""
         self.tell = tell
         self._ready: list[Job] = []
-        self._unprepared: dict[str, list[Unit]] = {}
         self._shards: dict[tuple[EncoderRef, Need], Shards] = {}
         self._waiting: dict[Score, set[tuple[EncoderRef, Need]]] = {}
         self._losses: Counter[Job] = Counter()

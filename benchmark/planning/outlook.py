@@ -51,11 +51,6 @@ def look_ahead(plan: Plan, options: RunOptions) -> list[UnitOutlook]:
     return [_look(unit, options) for unit in plan.units]
 
 
-def look_at(unit: Unit, options: RunOptions) -> UnitOutlook:
-    """The outlook of one unit."""
-    return _look(unit, replace(options, out=None))
-
-
 def _look(unit: Unit, options: RunOptions) -> UnitOutlook:
     told: list[Event] = []
     found = UnitOutlook(unit.encoder, unit.encoder.name)

@@ -32,6 +32,11 @@ def suited(z: torch.Tensor, columns: int) -> Array:
     return design
 
 
+def transposed(samples: Array) -> Array:
+    """Samples (n, r) as (r, n), as `affine` reads them fastest: torch takes any strides."""
+    return np.ascontiguousarray(samples.T) if isinstance(samples, np.ndarray) else samples.T
+
+
 @cache
 def _libraries() -> ThreadpoolController:
     return ThreadpoolController()

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from benchmark.probe import arrays
@@ -83,8 +82,8 @@ class Objective:
         blocks = []
         for start in range(0, len(samples), self.block):
             part = samples[start : start + self.block]
-            transposed = np.ascontiguousarray(part.T) if self.module is np else part.T
-            blocks.append(Block(part, transposed, slice(start, start + len(part))))
+            place = slice(start, start + len(part))
+            blocks.append(Block(part, arrays.transposed(part), place))
         return blocks
 
     def probabilities(self, logits: Array, out: Array) -> Array:

@@ -36,8 +36,6 @@ def too_large(sources: Sequence[Source]) -> bool:
 class Stream:
     """Standardised samples (n, r) that are read when they are needed."""
 
-    is_cuda = False
-
     def __init__(
         self,
         sources: Sequence[Source],

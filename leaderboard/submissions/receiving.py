@@ -139,8 +139,3 @@ def append(handle: int, data: bytes, room: int) -> None:
         if error.errno in FULL:
             raise disk_full("the disk of the server is full", os.fstat(handle).st_size) from None
         raise
-
-
-async def body_of(request: Request) -> AsyncIterator[bytes]:
-    async for block in request.stream():
-        yield block

@@ -9,7 +9,6 @@ from typing import Any
 
 from leaderboard.api.problems import Problem
 from leaderboard.settings import Settings
-from leaderboard.validation.checks import check_file
 from leaderboard.validation.refusal import Refusal
 
 log = logging.getLogger("ssl_bench")
@@ -80,11 +79,3 @@ class Screening:
         """End the sandbox's helper process."""
         if self.sandbox is not None:
             self.sandbox.close()
-
-
-class ScreeningHere(Screening):
-    """The same without a child process: for tests, and for results, which are only JSON."""
-
-    def run(self, path: Path, kind: str, name: str, **more: Any) -> dict[str, Any]:
-        with path.open("rb") as file:
-            return check_file(kind, file, path.stat().st_size, name, **more)

@@ -8,12 +8,12 @@ from pathlib import Path
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis.checks import not_a_server_error
+from screening_here import ScreeningHere
 
 from leaderboard.accounts.people import create_token, create_user
 from leaderboard.app import create_app
 from leaderboard.db import Role, Submission, Upload
 from leaderboard.settings import load_settings
-from leaderboard.submissions.screening import ScreeningHere
 
 EXAMPLES = int(os.environ.get("SSL_BENCH_FUZZ_EXAMPLES", "6"))  # per address; more by hand
 

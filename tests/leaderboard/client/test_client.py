@@ -15,6 +15,7 @@ import typer
 import uvicorn
 from fastapi import FastAPI
 from safetensors.torch import load_file, save_file
+from screening_here import ScreeningHere
 from sqlalchemy import select
 from typer.testing import CliRunner
 
@@ -29,7 +30,6 @@ from leaderboard.client.api import Client
 from leaderboard.client.files import as_safetensors
 from leaderboard.client.login_file import find_token, login_file, plain_url, save_token
 from leaderboard.db import Submission, SubmissionLog, SubmissionState, Upload
-from leaderboard.submissions.screening import ScreeningHere
 
 ARCHITECTURE = "random-pointnet"
 

@@ -12,12 +12,12 @@ import torch
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from safetensors.torch import save
+from screening_here import ScreeningHere
 from sqlalchemy import select
 
 from benchmark.catalog import encoder_card, import_target
 from leaderboard.accounts.people import create_token, create_user
 from leaderboard.db import Role, User
-from leaderboard.submissions.screening import ScreeningHere
 
 PASSWORD = "correct horse battery"
 ARCHITECTURE = "random-pointnet"
