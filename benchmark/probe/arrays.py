@@ -67,6 +67,22 @@ def add_products(total: Array, weights: Array, samples: Array) -> None:
         total[:, -1].add_(weights.sum(1))
 
 
+def add_weighted_grams(total: Array, weights: Array, samples: Array) -> None:
+    """Add, for each row of weights (C, n), the second moments of samples (n, r) and of ones to
+    total (C, r + 1, r + 1)."""
+    roots = weights**0.5
+    for c, root in enumerate(roots):
+        part = samples * root[:, None]
+        if isinstance(total, np.ndarray):
+            total[c] += part.T @ part
+            continue
+        sums = part.T @ root
+        total[c, :-1, :-1].addmm_(part.T, part)
+        total[c, :-1, -1] += sums
+        total[c, -1, :-1] += sums
+        total[c, -1, -1] += root @ root
+
+
 def module(x: Array) -> ModuleType:
     """The module whose functions take x."""
     return np if isinstance(x, np.ndarray) else torch

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy.linalg.lapack import dtrtri
 
 from benchmark.probe import arrays
 from benchmark.probe.arrays import Array
@@ -61,12 +62,12 @@ class Memory:
         self.inverse[:, :, i] = 0
         products = self._inner(self.steps, change)
         seen = products[:, i]
-        useful = seen > 1e-10 * np.sqrt(self.dot(step, step) * self.dot(change, change))
-        reciprocal = useful / np.where(useful, seen, 1.0)
+        useful = seen > 0
+        reciprocal = np.divide(1.0, seen, out=np.zeros_like(seen), where=useful)
         column = np.matmul(self.inverse, products[:, :, None])[:, :, 0] * -reciprocal[:, None]
         column[:, i] = reciprocal
         self.inverse[:, :, i] = column
-        self.diagonal[:, i] = np.where(useful, seen, 0.0)
+        self.diagonal[:, i] = seen * useful
         self.newest = i
         self.head, self.used = (i + 1) % self.size, min(self.used + 1, self.size)
 
@@ -90,7 +91,8 @@ class Memory:
         useful = (diagonal > 0) & (self.diagonal[:, rows] > 0)
         # A useless pair stands apart: unit pivot, nothing else in its row and column.
         pair = useful[:, :, None] & useful[:, None, :]
-        inverse = np.linalg.inv(np.where(pair, upper, np.eye(m)))
+        upper = np.where(pair, upper, np.eye(m))
+        inverse = np.stack([dtrtri(some)[0] for some in upper])
         self.inverse[:] = 0
         self.inverse[:, rows[:, None], rows] = np.where(pair, inverse, 0.0)
         self.diagonal[:] = 0

@@ -125,19 +125,21 @@ class LogisticFit:
             max_iter=self.setting.max_iter,
         )
 
-    def decision(self, projected: torch.Tensor | Stream, solution: Solution) -> np.ndarray:
-        """Logits (n, C) in float32 of samples from `features.project`."""
-        theta = self.columns.expand(solution.theta)
+    def decisions(
+        self, projected: torch.Tensor | Stream, solutions: Sequence[Solution]
+    ) -> np.ndarray:
+        """Logits (n, C, K) in float32, of samples from `features.project` and K solutions."""
+        thetas = [self.columns.expand(solution.theta) for solution in solutions]
+        theta = thetas[0] if len(thetas) == 1 else torch.cat(thetas, 1)
         # Class by class: a product with few columns is several times faster this way round.
         offset, weights = theta[-1].unsqueeze(1), theta[:-1].T.contiguous()
-        if isinstance(projected, Stream):
-            out = np.empty((len(projected), len(weights)), np.float32)
-            for start, chunk in projected.chunks():
-                logits = torch.addmm(offset, weights, chunk.T)
-                out[start : start + len(chunk)] = logits.T.float().cpu().numpy()
-            return out
-        logits = torch.addmm(offset, weights, projected.T)
-        return logits.T.float().contiguous().cpu().numpy()
+        out = np.empty((len(solutions), len(weights) // len(solutions), len(projected)), np.float32)
+        flat = out.reshape(len(weights), len(projected))
+        whole = [(0, projected)] if isinstance(projected, torch.Tensor) else projected.chunks()
+        for start, chunk in whole:
+            logits = torch.addmm(offset, weights, chunk.T)
+            flat[:, start : start + len(chunk)] = logits.cpu().numpy()
+        return out.transpose(2, 1, 0)
 
     def linear(self, solution: Solution) -> Linear:
         """The solution as a predictor of raw samples."""

@@ -119,8 +119,7 @@ class Objective:
         Returns the mean weight (C, 1) and, in the eigenbasis, the weighted mean (C, r) and
         variance (C, r) of the features; over a part of the samples where there are many.
         """
-        if self.basis is not None:
-            theta = self.module.concatenate((theta[:, :-1] @ self.basis, theta[:, -1:]), 1)
+        theta = self._in_eigenbasis(theta)
         first, second = self.zero * 0, self.zero * 0
         count = 0
         for block in self._sample():
@@ -134,11 +133,38 @@ class Objective:
         variance = (second[:, :-1] / mass - mean * mean).clip(0.0)
         return mass / count, mean, variance
 
+    def curvature(self, theta: Array) -> Array:
+        """Hessian of the mean loss within each class, (C, r + 1, r + 1) in the eigenbasis; over
+        a part of the samples where there are many."""
+        theta = self._in_eigenbasis(theta)
+        width = theta.shape[1]
+        total = arrays.zeros((len(theta), width, width), theta)
+        for block in self._sample():
+            weight = self._predict(theta, block)
+            weight -= weight * weight
+            arrays.add_weighted_grams(total, weight.clip(0.0), block.samples)
+        total *= 1.0 / self.stand_ins
+        return total
+
+    def _in_eigenbasis(self, theta: Array) -> Array:
+        if self.basis is None:
+            return theta
+        return self.module.concatenate((theta[:, :-1] @ self.basis, theta[:, -1:]), 1)
+
+    @property
+    def stand_ins(self) -> int:
+        """Number of samples that the curvature is taken from."""
+        return -(-self.count // self._stride)
+
+    @property
+    def _stride(self) -> int:
+        wanted = max(MOMENT_ROWS, MOMENT_ROWS_PER_CLASS * self.columns)
+        return max(1, self.count // wanted)
+
     def _sample(self) -> list[Block]:
-        """The samples that stand for all in `moments`, in the eigenbasis."""
+        """The samples that stand for all in `moments` and `curvature`, in the eigenbasis."""
         if self._stand_ins is None:
-            wanted = max(MOMENT_ROWS, MOMENT_ROWS_PER_CLASS * self.columns)
-            some = self.spaced(max(1, self.count // wanted))
+            some = self.spaced(self._stride)
             if self.basis is not None:
                 width = len(self.basis)
                 some = self.module.concatenate((some[:, :width] @ self.basis, some[:, width:]), 1)

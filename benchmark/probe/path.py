@@ -52,16 +52,18 @@ class PathSolver:
     """Solves one objective for penalties that come in decreasing order.
 
     tol is relative to the norm of the gradient at zero (per row if the rows are independent
-    problems); max_iter counts per penalty. What decides about steps, one number per problem,
-    is kept in NumPy arrays (problems,).
+    problems); max_iter counts per penalty; blocks=False for a path of few penalties. What decides
+    about steps, one number per problem, is kept in NumPy arrays (problems,).
     """
 
-    def __init__(self, objective: Objective, *, tol: float, max_iter: int) -> None:
+    def __init__(
+        self, objective: Objective, *, tol: float, max_iter: int, blocks: bool = True
+    ) -> None:
         self.objective, self.tol, self.max_iter = objective, tol, max_iter
         self.zero = objective.zero
         self.eps = float(objective.module.finfo(self.zero.dtype).eps)
         self.memory = Memory(self.zero, joint=objective.joint)
-        self.preconditioner = Preconditioner(objective)
+        self.preconditioner = Preconditioner(objective, blocks=blocks)
         at_zero = self._norm(objective.gradient(self.zero, 0.0))
         # Features that say nothing leave only rounding in the gradient at zero.
         self.scale = np.maximum(at_zero, 10 * self.eps)
@@ -92,7 +94,10 @@ class PathSolver:
                 best, best_at = worst, iterations
             elif iterations - best_at > PATIENCE:
                 break
-            moved = self._step(theta, gradient, penalty, relative > 1.0)
+            active = relative > 1.0
+            if self.preconditioner.refresh(theta, penalty, iteration=iterations):
+                self.surprised = True  # by a model that has not been tried
+            moved = self._step(theta, gradient, penalty, active)
             if moved is not None:
                 theta, gradient = moved
                 norm = self._norm(gradient)
@@ -102,6 +107,7 @@ class PathSolver:
                 self.memory.clear()
                 self.preconditioner.refresh(theta, penalty, force=True)
             iterations += 1
+        self.preconditioner.solved(iterations)
         self.previous = [*self.previous[-1:], _Point(penalty, theta, gradient)]
         return Solution(
             arrays.tensor(theta).T.contiguous(),
@@ -138,7 +144,6 @@ class PathSolver:
     ) -> tuple[Array, Array] | None:
         """One L-BFGS step of every active problem; None if one of them finds no descent."""
         memory = self.memory
-        self.preconditioner.refresh(theta, penalty)
         if self.surprised or 0 < memory.used < 3:
             memory.calibrate(self.preconditioner.apply)
         direction = -memory.direction(gradient, self.preconditioner.apply)
@@ -232,7 +237,7 @@ def solve_one(objective: Objective, penalty: float, *, tol: float, max_iter: int
     The path matters where classes are separable: a weak penalty solved from zero, or from the
     solution on fewer samples, meets the tolerance far from its optimum.
     """
-    solver = PathSolver(objective, tol=tol, max_iter=max_iter)
+    solver = PathSolver(objective, tol=tol, max_iter=max_iter, blocks=False)
     iterations, larger = 0, penalty
     while larger < objective.variance:
         larger *= 10**1.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -269,11 +270,15 @@ class _Logistic(_Task):
             self.basis = fit.features.directions  # near enough to those of the refit's samples
         projected = fit.features.project(held.sources)
         scores, best = np.empty(size), -np.inf
-        for k, solution in enumerate(fit.path([float(c) for c in self.grid])):
-            self.iterations += solution.iterations
-            scores[k] = self._scored(fit.decision(projected, solution)[:, :, None], held.given)[0]
-            if keep and (self.best is None or scores[k] > best):
-                best, self.best = scores[k], fit.linear(solution)
+        path = fit.path([float(c) for c in self.grid])
+        together = max(1, SCORED_VALUES // (count(held.sources) * max(1, self.setting.classes)))
+        for k in range(0, size, together):
+            some = list(islice(path, together))
+            self.iterations += sum(solution.iterations for solution in some)
+            scores[k : k + len(some)] = self._scored(fit.decisions(projected, some), held.given)
+            for score, solution in zip(scores[k:], some, strict=False):
+                if keep and (self.best is None or score > best):
+                    best, self.best = score, fit.linear(solution)
         return scores
 
     def final(self, chosen: int) -> Linear:

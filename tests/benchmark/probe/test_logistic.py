@@ -125,8 +125,8 @@ def test_intermediate_dimension_modes_agree() -> None:
     held: list[np.ndarray] = []
 
     def score(decision: np.ndarray, _: np.ndarray) -> np.ndarray:
-        held.append(decision[:, :, 0])
-        return np.array([1.0])
+        held.extend(decision.transpose(2, 0, 1))
+        return np.zeros(decision.shape[2])
 
     fit_probe(x, y, kind="multiclass", penalties=grid, validation=(x, y), score=score, tol=TIGHT)
     np.testing.assert_allclose(held[22], one.decision(x), atol=1e-4)
