@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from benchmark.catalog import load_task
+from benchmark.datacheck import check_task
 
 SPEAKERS = ("theo", "anna_maria", "george", "jackson", "lucas", "nicolas")
 
@@ -42,8 +43,14 @@ def test_damage(tmp_path: Path, refused: Callable[..., str]) -> None:
     data = path.read_bytes()
     path.write_bytes(data[:1000])
     assert "3_theo_1.wav ends before its sound does" in refused("fsdd", tmp_path)
-    path.rename(place / "12_theo_1.wav")
-    assert "'12' is not one of the 10 classes" in refused("fsdd", tmp_path)
+    path.unlink()
+    (place / "8_theo_1.wav").rename(place / "12_theo_1.wav")
+    told = refused("fsdd", tmp_path)
+    assert "lacks 3_theo_1.wav, 8_theo_1.wav, while other recordings go up to take 1" in told
+    found = check_task(load_task("fsdd", tmp_path))
+    missing, label = (finding.detail for finding in found if finding.check == "examples")
+    assert missing == told
+    assert "'12' is not one of 10 classes" in label
     (place / "12_theo_1.wav").rename(place / "3_zoe_1.wav")
     assert "has 7 speakers" in refused("fsdd", tmp_path)
 
