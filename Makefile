@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CORES := $(shell nproc 2>/dev/null || echo 2)
 
+# Compiled modules are kept, which is most of the start of every command.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: eval test test-slow bench lint serve clean
 
 eval: $(STAMP)  ## score every baseline on the starter suite
