@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from command_line import run, start
 
+from benchmark.commands.browse import show_card
+
 
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["list"], ["list", "tasks"], ["show", "mock-pitch"]]
@@ -242,13 +244,16 @@ def test_missing_weights_are_said_before_any_work(model: str, tmp_path: Path) ->
     assert not list(tmp_path.rglob("*.json"))
 
 
-def test_show_tells_all_that_the_card_knows() -> None:
-    done = run("show", "phikon-v2")
-    shown = " ".join(done.stdout.split())
+def test_show_tells_all_that_the_card_knows(capsys: pytest.CaptureFixture[str]) -> None:
+    def shown(name: str) -> str:
+        show_card(name)
+        return " ".join(capsys.readouterr().out.split())
+
+    card = shown("phikon-v2")
     for fact in ("303,350,784", "size 224", "1024", "tcga, cptac, gtex", "MHIST"):
-        assert fact in shown
-    assert "the first download pins" in " ".join(run("show", "astrom3").stdout.split())
-    assert "commit 12af15fef9d0ac838c3f475bfbbf26d2060dd4f5" in run("show", "mert").stdout
+        assert fact in card
+    assert "the first download pins" in shown("astrom3")
+    assert "commit 12af15fef9d0ac838c3f475bfbbf26d2060dd4f5" in shown("mert")
 
 
 def test_an_untrained_encoder_has_seen_nothing(tmp_path: Path) -> None:
