@@ -50,8 +50,8 @@ class Preconditioner:
     def refresh(
         self, theta: Array, penalty: float, *, iteration: int = 0, force: bool = False
     ) -> bool:
-        """The model at theta if it has aged, and for this penalty; True if it is of another kind
-        or place than before. iteration: how many this penalty has taken."""
+        """The model at theta if it has aged, and for this penalty; True if steps of it have not
+        been seen yet. iteration: how many this penalty has taken."""
         self.age += 1
         self.lost += iteration >= EASY
         if self.lost >= self.price or (force and self.blocks is not None):
@@ -59,7 +59,7 @@ class Preconditioner:
             return True
         if self.blocks is not None:
             return False
-        returned = self.age > 2 * REFRESH  # to this kind of model
+        new_kind = self.moments is None
         if self.moments is None or force or self.age > REFRESH:
             self.moments = self.objective.moments(theta)
             self.age = 0
@@ -69,7 +69,7 @@ class Preconditioner:
         self.penalty = penalty
         concatenate = self.objective.module.concatenate
         self.compliance = 1.0 / concatenate((mass * variance + penalty, mass), 1)
-        return returned
+        return new_kind
 
     def solved(self, iterations: int) -> None:
         """A penalty took so many iterations: were the blocks worth it?"""
@@ -79,7 +79,7 @@ class Preconditioner:
             self.unproven -= 1
             self.before = max(self.before, iterations) if self.unproven else self.before
             if not self.unproven and iterations > WORTH * self.before:
-                self.blocks, self.price, self.age = None, float("inf"), 2 * REFRESH
+                self.blocks, self.moments, self.price = None, None, float("inf")
 
     def _build_blocks(self, theta: Array, penalty: float) -> None:
         if self.blocks is None:
