@@ -12,6 +12,7 @@ from benchmark.catalog import load_task
 from benchmark.errors import SslBenchError
 from benchmark.findings import Finding
 from benchmark.prepare import prepared_folder
+from benchmark.published import other_size, sizes
 from benchmark.rounds import independent_runs, rounds
 from benchmark.survey import Survey, survey_files, survey_prepared
 
@@ -42,6 +43,8 @@ def check_task(task: Task) -> Iterator[Finding]:
         yield Finding("examples", False, problem)
     if not problems:
         yield Finding("examples", True, counts)
+        if task.card.published:
+            yield _published_size(task)
     yield from _labels(task, found)
     shared = found.shared_groups
     unit = task.card.grouping
@@ -55,6 +58,15 @@ def check_task(task: Task) -> Iterator[Finding]:
     if found.copies:
         detail = f"identical inputs in two splits: {_some(found.copies)}; remove or regroup them"
     yield Finding("duplicates", not found.copies, detail)
+
+
+def _published_size(task: Task) -> Finding:
+    """A part of a dataset is no fault, but its scores are of that part."""
+    differs = other_size(sizes(task), task.card.published)
+    detail = f"{sum(task.card.published.values()):,} examples, as published"
+    if differs:
+        detail = f"{differs}: scores are not comparable with published ones"
+    return Finding("published size", True, detail, note=bool(differs))
 
 
 def _files(files: list[Path]) -> str:

@@ -71,6 +71,15 @@ class TaskInfo(_Strict):
     chance: float
     ceiling: float
     fingerprint: dict[str, str]  # split -> hash of inputs and targets
+    examples: dict[str, int] = {}  # split -> how many, counted where a published size is known
+    published: dict[str, int] = {}  # how many were published: by split, or `all`
+
+    @property
+    def other_size(self) -> str:
+        """How the size of the data differs from the published one; "" where it does not."""
+        from benchmark.published import other_size
+
+        return other_size(self.examples, self.published)
 
 
 class ProtocolInfo(_Strict):

@@ -295,6 +295,7 @@ def _result(
     cost: dict[str, Any],
 ) -> Result:
     from benchmark.provenance import environment, peak_memory_mib
+    from benchmark.published import sizes
 
     card, model = task.card, encoder.card
     return Result(
@@ -328,6 +329,8 @@ def _result(
             chance=card.chance if scores.chance is None else scores.chance,
             ceiling=card.ceiling if scores.ceiling is None else scores.ceiling,
             fingerprint=data_identity(task),
+            examples=sizes(task) if card.published else {},
+            published=card.published,
         ),
         protocol=ProtocolInfo(name=name, version=protocol(name).version),
         metric=scores.main,

@@ -115,12 +115,23 @@ class TaskCard(BaseModel):
     citation: str
     homepage: str = ""
     size: str = ""
+    published: dict[str, int] = Field(
+        {}, description="examples of train, validation and test as published, or `all` of them"
+    )
     datasets: tuple[str, ...] = ()  # names of `corpora.yaml`: where the data comes from
     towers: tuple[str, ...] = ()  # astronomy: which inputs the task offers
     protocols: tuple[ProtocolName, ...] = ("linear-probe",)
     suites: tuple[str, ...] = ("core",)
     reference_scores: tuple[ReferenceScore, ...] = ()
     prose: str = ""
+
+    @field_validator("published")
+    @classmethod
+    def _sizes(cls, value: dict[str, int]) -> dict[str, int]:
+        known = set(value) <= set(SPLITS) or set(value) == {"all"}
+        if not known or any(number < 1 for number in value.values()):
+            raise ValueError("give numbers of examples for train, validation and test, or for all")
+        return value
 
 
 def read_card(path: Path) -> TaskCard:

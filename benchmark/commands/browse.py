@@ -117,6 +117,7 @@ def _show_task(name: str) -> None:
         "protocols": ", ".join(card.protocols),
         "suites": ", ".join(card.suites),
         "size": card.size,
+        "published": ", ".join(f"{n:,} {split}" for split, n in card.published.items()),
         "licence": card.licence,
         "citation": card.citation,
         "homepage": card.homepage,

@@ -79,18 +79,20 @@ def compare_command(runs: list[Path], protocol: str | None, as_json: bool) -> No
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
         return
-    from benchmark.report.tables import SIMULATED
+    from benchmark.report.tables import OTHER_SIZE, SIMULATED
 
     table = Table(title="Paired differences", title_style="bold", header_style="bold")
     table.caption = (
         "difference a - b with 95% interval by paired bootstrap over the same resampled groups; "
         f"real: p < 0.05 (no correction for the number of comparisons); {SIMULATED} simulated data"
     )
+    if any(row["other_size"] for row in rows):
+        table.caption += f"; {OTHER_SIZE} another number of examples than were published"
     for column in ("task", "protocol", "metric", "a", "b", "a", "b", "a - b", "p", "real"):
         table.add_column(column, no_wrap=True)
     for row in rows:
         verdict = "[green]yes" if row["real"] else "[dim]no"
-        mark = SIMULATED if row["simulated"] else ""
+        mark = SIMULATED * row["simulated"] + OTHER_SIZE * bool(row["other_size"])
         table.add_row(
             row["task"],
             row["protocol"],
@@ -148,6 +150,7 @@ def _difference(cell: tuple[str, str], a: Result, b: Result, two_runs: bool) -> 
         "protocol": cell[1],
         "metric": a.metric,
         "simulated": a.task.simulated,
+        "other_size": a.task.other_size,
         "a": a.encoder.name + (" (1)" if two_runs and a.encoder.name == b.encoder.name else ""),
         "b": b.encoder.name + (" (2)" if two_runs and a.encoder.name == b.encoder.name else ""),
         "value_a": a.score.value,

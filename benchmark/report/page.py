@@ -91,6 +91,7 @@ def context(
         "titles": TITLES,
         "rows": [{"row": row, "cells": _domain_cells(row, summary)} for row in summary.rows],
         "any_simulated": any(count for count, _ in summary.simulated.values()),
+        "any_other_size": any(summary.other_size.values()),
         "any_total": any(row.total for row in summary.rows),
         "tables": {
             domain: [_task_table(cells[cell]) for cell in summary.cells[domain] if cell in cells]
@@ -99,6 +100,7 @@ def context(
         "mute": {cell: _without_zero_shot(cells, cell) for cell in cells},
         "published": {cell: published(*cell) for cell in cells},
         "simulated": summary.simulated,
+        "other_size": summary.other_size,
         "curves": [(drawn[0].task, figures.label_efficiency(drawn)) for drawn in curves if drawn],
         "scatters": [figures.scatter(summary, field) for field in ("parameters", "throughput")],
         "confusions": [_confusion(r) for r in results if r.confusion],
@@ -123,6 +125,7 @@ def _domain_cells(row: Row, summary: Summary) -> list[dict[str, Any] | None]:
                     "rank": _rank_text(score.rank),
                     "seen": score.seen,
                     "shade": max(0.0, min(1.0, score.estimate.value)),
+                    "other_size": ", ".join(summary.other_size[domain]),
                     "simulated": "sim" if simulated == tasks else "partly sim" if simulated else "",
                 }
             )

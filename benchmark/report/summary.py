@@ -51,6 +51,7 @@ class Summary:
     rows: list[Row]
     cells: dict[str, list[Cell]]  # domain -> its pairs
     simulated: dict[str, tuple[int, int]]  # domain -> (simulated tasks, tasks)
+    other_size: dict[str, dict[str, str]]  # domain -> task -> how its size is not as published
 
 
 def summarise(results: Sequence[Result], expected: Iterable[tuple[str, str, str]] = ()) -> Summary:
@@ -87,7 +88,8 @@ def summarise(results: Sequence[Result], expected: Iterable[tuple[str, str, str]
     simulated = {
         domain: _simulated([r for r in results if r.task.modality == domain]) for domain in cells
     }
-    return Summary(sorted(rows.values(), key=_order), cells, simulated)
+    other = {d: other_sizes([r for r in results if r.task.modality == d]) for d in cells}
+    return Summary(sorted(rows.values(), key=_order), cells, simulated, other)
 
 
 def _go_together(results: Sequence[Result]) -> None:
@@ -167,6 +169,12 @@ def _rank(domain: str, rows: list[Row]) -> None:
 def _simulated(results: list[Result]) -> tuple[int, int]:
     tasks = {result.task.name: result.task.simulated for result in results}
     return sum(tasks.values()), len(tasks)
+
+
+def other_sizes(results: Sequence[Result]) -> dict[str, str]:
+    """Task -> how the size of its data differs from the published one, where it does."""
+    found = {result.task.name: result.task.other_size for result in results}
+    return {task: differs for task, differs in found.items() if differs}
 
 
 def _order(row: Row) -> tuple[int, float, str]:

@@ -11,13 +11,17 @@ from rich.text import Text
 from benchmark.metrics import higher_is_better
 from benchmark.modalities import MODALITIES, TITLES
 from benchmark.plan import Skip
-from benchmark.report.summary import Row, Summary
+from benchmark.report.summary import Row, Summary, other_sizes
 from benchmark.results import Metric, Result
 from benchmark.splits import NO_TEXT_TOWER
 
 SIMULATED = "~"  # stands beside every score on simulated data
 PARTLY = "(~)"  # beside a mean over simulated and real tasks
+OTHER_SIZE = "‡"  # beside a score on another number of examples than were published
 SEEN = "†"  # beside the score of an encoder whose pretraining data holds the task's data
+
+
+OTHER_SIZE_TOLD = "a task has another number of examples than were published"
 
 
 def overall_table(summary: Summary) -> Table:
@@ -30,6 +34,8 @@ def overall_table(summary: Summary) -> Table:
     )
     if any(score.seen for row in summary.rows for score in row.domains.values()):
         table.caption += f"\n{SEEN} data of a task was seen in pretraining"
+    if any(summary.other_size.values()):
+        table.caption += f"\n{OTHER_SIZE} {OTHER_SIZE_TOLD}"
     table.caption_justify = "left"
     table.add_column("encoder", overflow="fold", min_width=12)
     for domain in MODALITIES:
@@ -76,6 +82,7 @@ def _domain_cell(row: Row, domain: str, summary: Summary) -> Text:
     text = Text(_percent(estimate.value), _shade(estimate.value))
     text.append(SIMULATED if simulated == tasks else PARTLY if simulated else "", "magenta")
     text.append(SEEN if score.seen else "", "magenta")
+    text.append(OTHER_SIZE if summary.other_size[domain] else "", "magenta")
     first, last = score.rank
     text.append(f" #{first}" if first == last else f" #{first}-{last}", "cyan")
     shown = f"{_percent(estimate.low)}-{_percent(estimate.high)}"
@@ -98,6 +105,8 @@ def results_table(results: Sequence[Result], skipped: Sequence[Skip] = ()) -> Ta
     """One line per result; of what was skipped, the encoders that can have no zero-shot score."""
     table = Table(title="Results", title_style="bold", header_style="bold")
     table.caption = f"{SIMULATED} simulated data; s: seconds to embed / to score, when computed"
+    for task, differs in other_sizes(results).items():
+        table.caption += f"\n{OTHER_SIZE} {task}: {differs}; not comparable with published scores"
     mute = dict.fromkeys(skip.encoder for skip in skipped if skip.reason == NO_TEXT_TOWER)
     if mute:
         table.caption += f"\nno zero-shot score, for want of a text tower: {', '.join(mute)}"
@@ -127,7 +136,8 @@ def results_table(results: Sequence[Result], skipped: Sequence[Skip] = ()) -> Ta
         if previous not in (None, result.task.modality):
             table.add_section()
         previous = result.task.modality
-        mark = SIMULATED if result.task.simulated else " "
+        other = OTHER_SIZE * bool(result.task.other_size)
+        mark = SIMULATED * result.task.simulated + other or " "
         seen = " (seen in pretraining)" if result.encoder.seen_in_pretraining else ""
         table.add_row(
             result.task.name,

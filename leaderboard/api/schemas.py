@@ -31,8 +31,8 @@ class PlaceOut(_Model):
                 {
                     "score": 0.534, "low": 0.468, "high": 0.598, "rank_low": 1, "rank_high": 2,
                     "borda": 1.5, "cells": 5, "missing": [], "verified": True, "simulated": 0,
-                    "tasks": 1, "samples_per_second": 210.4, "seen_in_pretraining": False,
-                    "measured": "2026-11-25T12:00:00Z",
+                    "other_size": 0, "tasks": 1, "samples_per_second": 210.4,
+                    "seen_in_pretraining": False, "measured": "2026-11-25T12:00:00Z",
                 }
             ]
         }
@@ -47,6 +47,7 @@ class PlaceOut(_Model):
     missing: list[tuple[str, str]] = Field(description="(task, protocol) pairs that others have")
     verified: bool
     simulated: int = Field(description="how many of the tasks are on simulated data")
+    other_size: int = Field(description="how many have another number of examples than published")
     tasks: int
     samples_per_second: float | None
     seen_in_pretraining: bool
@@ -104,6 +105,7 @@ class ResultOut(_Model):
     rank_low: int | None
     rank_high: int | None
     simulated: bool
+    other_size: bool = Field(description="another number of examples than were published")
     seen_in_pretraining: bool
     seed: int
     identity: str
@@ -154,6 +156,7 @@ class TaskDetail(TaskOut):
     citation: str
     homepage: str
     size: str
+    published: dict[str, int] = Field(description="examples as published, by split or `all`")
     description: str = Field(description="Markdown")
     reference_scores: list[ReferenceOut]
 
@@ -181,6 +184,7 @@ class ComparisonOut(_Model):
     modality: str
     metric: str
     simulated: bool
+    other_size: bool = Field(description="another number of examples than were published")
     scores: list[float | None]
     lows: list[float | None]
     highs: list[float | None]

@@ -44,7 +44,7 @@ def task(session: ReadSession, name: str) -> Any:
     detail = card.model_dump(
         include={
             "chance", "ceiling", "split", "grouping", "citation", "homepage", "size",
-            "reference_scores",
+            "published", "reference_scores",
         }
     )  # fmt: skip
     return {

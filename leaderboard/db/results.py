@@ -52,6 +52,8 @@ class Result(Base):
     protocol_version: Mapped[int]
     modality: Mapped[str] = mapped_column(String(32))  # of the task
     simulated: Mapped[bool]
+    # whether the data holds another number of examples than were published
+    other_size: Mapped[bool] = mapped_column(default=False)
     seed: Mapped[int]
     identity: Mapped[str] = mapped_column(String(128), index=True)  # of all the score depends on
     fingerprint: Mapped[str] = mapped_column(String(128))  # of the test split
@@ -121,6 +123,7 @@ class Standing(Base):
     missing: Mapped[list[Any]] = mapped_column(JSON, default=list)  # [[task, protocol], ...]
     verified: Mapped[bool]  # every result behind it is
     simulated: Mapped[int]  # tasks on simulated data
+    other_size: Mapped[int] = mapped_column(default=0)  # tasks on data of another size
     tasks: Mapped[int]
     samples_per_second: Mapped[float | None]
     seen_in_pretraining: Mapped[bool]

@@ -7,6 +7,7 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy import select
 
 from benchmark.modalities import MODALITIES
+from benchmark.published import other_size
 from leaderboard.api.encoders import known_encoder
 from leaderboard.api.results import known_result
 from leaderboard.db import Standing, Submission
@@ -48,12 +49,14 @@ def encoder(request: Request, session: ReadSession, slug: str) -> HTMLResponse:
 def result(request: Request, session: ReadSession, id: str) -> HTMLResponse:
     """One result, for good, with all of its provenance."""
     row = known_result(session, id)
+    task = row.payload.document["task"]
     return render(
         request,
         "result.html",
         public=True,
         result=row,
         file=row.payload.document,
+        differs=other_size(task.get("examples", {}), task.get("published", {})),
         command=reproduce(row.payload.document),
         submission=_submission(session, row.encoder_id),
     )

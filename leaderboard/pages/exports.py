@@ -87,7 +87,8 @@ def compare(
     rows = [
         {
             "task": line.name, "protocol": line.protocol, "metric": line.metric,
-            "simulated": line.simulated, "reference": chosen[0].name, "encoder": other.name,
+            "simulated": line.simulated, "other_size": line.other_size,
+            "reference": chosen[0].name, "encoder": other.name,
             "reference_score": line.scores[0], "score": score,
             "difference": None if difference is None else difference.value,
             "low": None if difference is None else difference.low,
@@ -112,6 +113,7 @@ def _board_lines(row: BoardRow, query: TableQuery) -> list[dict[str, Any]]:
             "rank_low": place.rank_low, "rank_high": place.rank_high, "borda": place.borda,
             "cells": place.cells, "missing": " ".join("/".join(cell) for cell in place.missing),
             "verified": place.verified, "simulated_tasks": place.simulated, "tasks": place.tasks,
+            "other_size_tasks": place.other_size,
             "samples_per_second": place.samples_per_second,
             "seen_in_pretraining": place.seen_in_pretraining, "measured": place.measured,
         }
@@ -123,8 +125,8 @@ def _board_lines(row: BoardRow, query: TableQuery) -> list[dict[str, Any]]:
 _RESULT = (
     "public_id", "modality", "task", "task_version", "protocol", "protocol_version", "state",
     "metric", "score", "low", "high", "chance", "ceiling", "normalised", "normalised_low",
-    "normalised_high", "rank_low", "rank_high", "simulated", "seen_in_pretraining", "seed",
-    "samples_per_second", "checkpoint_sha256", "encoder_digest", "fingerprint", "identity",
+    "normalised_high", "rank_low", "rank_high", "simulated", "other_size", "seen_in_pretraining",
+    "seed", "samples_per_second", "checkpoint_sha256", "encoder_digest", "fingerprint", "identity",
     "measured",
 )  # fmt: skip
 

@@ -31,6 +31,7 @@ class Place(NamedTuple):
     missing: Sequence[Sequence[str]]  # (task, protocol) pairs
     verified: bool
     simulated: int
+    other_size: int
     tasks: int
     samples_per_second: float | None
     seen_in_pretraining: bool

@@ -40,6 +40,7 @@ class Comparison:
     modality: str
     metric: str
     simulated: bool
+    other_size: bool
     scores: tuple[float | None, ...]  # one per encoder
     lows: tuple[float | None, ...]
     highs: tuple[float | None, ...]
@@ -73,6 +74,7 @@ def compare_tasks(session: Session, encoders: Sequence[Encoder]) -> list[Compari
                 modality,
                 any_result.metric,
                 any_result.simulated,
+                any_result.other_size,
                 tuple(None if result is None else result.score for result in results),
                 tuple(None if result is None else result.low for result in results),
                 tuple(None if result is None else result.high for result in results),
@@ -122,6 +124,7 @@ def compare_domains(
                 domain,
                 "chance-normalised score",
                 any(place.simulated for place in own.values()),
+                any(place.other_size for place in own.values()),
                 tuple(None if place is None else place.score for place in places),
                 tuple(None if place is None else place.low for place in places),
                 tuple(None if place is None else place.high for place in places),

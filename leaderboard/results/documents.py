@@ -29,6 +29,7 @@ def row_of(file: ResultFile, encoder_id: int, state: ResultState) -> Result:
         protocol_version=file.protocol.version,
         modality=task.modality,
         simulated=task.simulated,
+        other_size=bool(task.other_size),
         seed=file.seed,
         identity=file.identity,
         fingerprint=test_fingerprint(file),

@@ -39,11 +39,14 @@ def _problems(result: Result) -> list[tuple[str, str]]:
         ("task.modality", task.modality, card.modality),
         ("task.target", task.target, card.target.kind),
         ("task.simulated", task.simulated, card.simulated),
+        ("task.published", task.published, card.published),
         ("task.classes", task.classes, card.target.classes),
         ("protocol.version", protocol.version, protocol_version(protocol.name)),
     ):
         if said != known:
             found.append((field, f"is {said!r}, the catalogue says {known!r}"))
+    if card.published and not task.examples:
+        found.append(("task.examples", "the numbers of examples are missing"))
     if result.metric not in result.metrics:
         found.append(("metric", f"{result.metric!r} is not among the metrics"))
         return found

@@ -25,6 +25,7 @@ class Row(NamedTuple):
     ceiling: float
     state: ResultState
     simulated: bool
+    other_size: bool
     samples_per_second: float | None
     seen_in_pretraining: bool
     measured: datetime
@@ -40,6 +41,7 @@ def fill(standing: Standing, cells: Sequence[tuple[str, str]], rows: Sequence[Ro
     standing.missing = [list(cell) for cell in cells if cell not in own]
     standing.verified = all(row.state == ResultState.VERIFIED for row in rows)
     standing.simulated, standing.tasks = sum(tasks.values()), len(tasks)
+    standing.other_size = len({row.task for row in rows if row.other_size})
     standing.samples_per_second = float(np.mean(speeds)) if speeds else None
     standing.seen_in_pretraining = any(row.seen_in_pretraining for row in rows)
     standing.measured = max(row.measured for row in rows)
@@ -60,6 +62,7 @@ def summed_up(standing: Standing, domains: Sequence[Standing]) -> Standing:
     standing.missing = []
     standing.verified = all(row.verified for row in domains)
     standing.simulated = sum(row.simulated for row in domains)
+    standing.other_size = sum(row.other_size for row in domains)
     standing.tasks = sum(row.tasks for row in domains)
     standing.samples_per_second = float(np.mean(speeds)) if speeds else None
     standing.seen_in_pretraining = any(row.seen_in_pretraining for row in domains)

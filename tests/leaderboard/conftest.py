@@ -185,6 +185,7 @@ def _generated_result(
             "name": task, "title": card.title, "version": card.version, "modality": card.modality,
             "target": card.target.kind, "classes": card.target.classes,
             "simulated": card.simulated, "chance": card.chance, "ceiling": card.ceiling,
+            "published": card.published, "examples": card.published,
             "fingerprint": {"train": "a" * 64, "test": "b" * 64},
         },
         "protocol": {"name": protocol, "version": protocol_version(protocol)},

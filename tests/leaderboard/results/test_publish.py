@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from benchmark.errors import SslBenchError
 from benchmark.results import Result as ResultFile
 from benchmark.results import pack, write_result
-from leaderboard.db import SHOWN, Encoder, Result, ResultState
+from leaderboard.db import SHOWN, Encoder, Result, ResultState, Standing
 from leaderboard.results.documents import file_of
 from leaderboard.results.load import load_run
 from leaderboard.results.publish import generation, publish
@@ -110,6 +111,27 @@ def test_tasks_must_be_those_of_the_catalogue(
     wrong = file.model_copy(update={"task": file.task.model_copy(update={field: value})})
     with pytest.raises(SslBenchError, match="no-such-task" if field == "name" else f"task.{field}"):
         put(site, wrong)
+
+
+def test_a_part_of_a_dataset_is_marked(site: FastAPI, make_result: Make) -> None:
+    file = make_result(task="esc50")
+    part = file.task.model_copy(update={"examples": {"fold-1": 398}})
+    unknown = file.task.model_copy(update={"examples": {}})
+    smaller = part.model_copy(update={"published": {"all": 398}})  # as if it were the whole
+    for task, field in ((unknown, "task.examples"), (smaller, "task.published")):
+        with pytest.raises(SslBenchError, match=field):
+            put(site, file.model_copy(update={"task": task}))
+    put(site, file.model_copy(update={"task": part}), make_result())
+    pages = TestClient(site)
+    (result,) = pages.get("/api/v1/tasks/esc50/results").json()["items"]
+    assert result["other_size"]
+    told = pages.get(f"/results/{result['id']}").text
+    assert "398 of the 2,000 published examples: not comparable with published scores" in told
+    assert "‡" in pages.get("/tasks/esc50").text
+    assert "‡" not in pages.get("/tasks/oneshot-family").text
+    with site.state.sessions() as session:
+        places = {row.suite: row.other_size for row in session.scalars(select(Standing))}
+    assert places == {"core": 1, "starter": 0, "all": 1}
 
 
 def test_other_data_and_other_seeds_are_not_compared(site: FastAPI, make_result: Make) -> None:

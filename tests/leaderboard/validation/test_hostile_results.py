@@ -34,6 +34,7 @@ def honest() -> dict[str, Any]:
             "name": card.name, "title": card.title, "version": card.version, "modality": "audio",
             "target": card.target.kind, "classes": list(card.target.classes),
             "simulated": card.simulated, "chance": card.chance, "ceiling": card.ceiling,
+            "published": card.published, "examples": card.published,
             "fingerprint": {"train": "1", "validation": "2", "test": "3"},
         },
         "protocol": {"name": "linear-probe", "version": 1},
