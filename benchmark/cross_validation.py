@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from benchmark.bootstrap import interval, resample_groups
 from benchmark.errors import SslBenchError
 from benchmark.protocols.contract import Estimate, Scores, Split
+from benchmark.sharded import stacked as one_after_another
 
 Array = NDArray[Any]
 
@@ -22,7 +23,7 @@ def join(splits: Sequence[Split]) -> Split:
 
     def stacked(name: str) -> Any:
         values = [getattr(split, name) for split in splits]
-        return None if values[0] is None else np.concatenate(values)
+        return None if values[0] is None else one_after_another(values)
 
     first = splits[0]
     targets: Any
@@ -44,7 +45,8 @@ def join(splits: Sequence[Split]) -> Split:
         frame_rate=first.frame_rate,
         layers=stacked("layers"),
         towers={
-            name: np.concatenate([split.towers[name] for split in splits]) for name in first.towers
+            name: one_after_another([split.towers[name] for split in splits])
+            for name in first.towers
         },
         class_texts=first.class_texts,
         points=None if first.points is None else [p for s in splits for p in s.points or ()],

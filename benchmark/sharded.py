@@ -1,4 +1,4 @@
-"""An array that stays on the disk: rows of many shards, read when they are asked for."""
+"""Arrays that stay on the disk: rows of many shards, read when they are asked for."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from benchmark.shards import Place
 
 _BLOCK = 1 << 22  # values converted at a time
+_GAP_BYTES = 1 << 16  # rows further apart than this are read by themselves
 
 
-class ShardedArray:
-    """(N, ...) float32 over the shards of an entry, of which `rows` (n,) are taken, or all.
+class ArrayOnDisk:
+    """(N, ...) rows of which `rows` (n,) are taken, or all.
 
     Slices and index arrays along the first axis give NumPy arrays of just those rows; anything
     else, and any NumPy function, sees the whole array, which is then read into memory. Rows are
@@ -24,45 +25,56 @@ class ShardedArray:
 
     def __init__(
         self,
-        paths: Sequence[Path],
-        places: Sequence[Place],
-        rows: NDArray[np.intp] | None = None,
+        count: int,
+        row_shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        rows: NDArray[np.intp] | None,
     ) -> None:
-        self.paths, self.places, self.rows = paths, places, rows
-        sizes = [place.shape[0] for place in places]
-        self.starts: NDArray[np.int64] = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        count = int(self.starts[-1]) if rows is None else len(rows)
-        self.shape = (count, *places[0].shape[1:])
-        exact = places[0].code not in ("F16", "BF16")
-        self.dtype = places[0].stored(b"", 0).dtype if exact else np.dtype(np.float32)
+        self.rows = rows
+        self.shape = (count if rows is None else len(rows), *row_shape)
+        self.dtype = dtype
         self.ndim = len(self.shape)
         self.size = int(np.prod(self.shape, dtype=np.int64))
 
     def __len__(self) -> int:
         return self.shape[0]
 
-    def take(self, rows: NDArray[np.intp]) -> ShardedArray:
+    def take(self, rows: NDArray[np.intp]) -> ArrayOnDisk:
         """The rows `rows` (n,) of this array, still on the disk."""
         chosen = rows if self.rows is None else self.rows[rows]
-        return ShardedArray(self.paths, self.places, np.asarray(chosen, dtype=np.intp))
+        return self._with_rows(np.asarray(chosen, dtype=np.intp))
+
+    def _with_rows(self, rows: NDArray[np.intp]) -> ArrayOnDisk:
+        raise NotImplementedError
+
+    def _span(self, start: int, stop: int) -> NDArray[Any]:
+        """Consecutive rows of the whole."""
+        raise NotImplementedError
+
+    def _gather(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Any rows of the whole, in their order."""
+        raise NotImplementedError
+
+    def _read_rows(self, rows: NDArray[Any]) -> NDArray[Any]:
+        return self._gather(rows if self.rows is None else self.rows[rows])
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             start, stop, step = index.indices(len(self))
             if step == 1 and self.rows is None:
                 return self._span(start, max(start, stop))
-            return self._gather(np.arange(start, stop, step))
+            return self._read_rows(np.arange(start, stop, step))
         if isinstance(index, int | np.integer):
             row = int(index) + len(self) * (index < 0)
             if not 0 <= row < len(self):
                 raise IndexError(f"row {index} of {len(self)}")
-            return self._gather(np.array([row]))[0]
+            return self._read_rows(np.array([row]))[0]
         if isinstance(index, np.ndarray | list):
             chosen = np.asarray(index)
             if chosen.ndim == 1 and (chosen.dtype.kind in "iu" or not chosen.size):
-                return self._gather(np.where(chosen < 0, chosen + len(self), chosen).astype(int))
+                return self._read_rows(np.where(chosen < 0, chosen + len(self), chosen).astype(int))
             if chosen.ndim == 1 and chosen.dtype == bool and len(chosen) == len(self):
-                return self._gather(np.flatnonzero(chosen))
+                return self._read_rows(np.flatnonzero(chosen))
         return np.asarray(self)[index]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
@@ -78,6 +90,26 @@ class ShardedArray:
     def astype(self, dtype: Any) -> NDArray[Any]:
         """The whole array in memory."""
         return self.__array__(dtype)
+
+
+class ShardedArray(ArrayOnDisk):
+    """(N, ...) float32 over the shards of an entry."""
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        places: Sequence[Place],
+        rows: NDArray[np.intp] | None = None,
+    ) -> None:
+        self.paths, self.places = paths, places
+        sizes = [place.shape[0] for place in places]
+        self.starts: NDArray[np.int64] = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        exact = places[0].code not in ("F16", "BF16")
+        dtype = places[0].stored(b"", 0).dtype if exact else np.dtype(np.float32)
+        super().__init__(int(self.starts[-1]), places[0].shape[1:], dtype, rows)
+
+    def _with_rows(self, rows: NDArray[np.intp]) -> ArrayOnDisk:
+        return ShardedArray(self.paths, self.places, rows)
 
     def _span(self, start: int, stop: int) -> NDArray[Any]:
         """Consecutive rows of the shards."""
@@ -106,17 +138,52 @@ class ShardedArray:
         return place.decode(raw, count)
 
     def _gather(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Any rows, in their order; each shard is opened once per run of rows that are near."""
-        if self.rows is not None:
-            rows = self.rows[rows]
         out = np.empty((len(rows), *self.shape[1:]), self.dtype)
         order = np.argsort(rows, kind="stable")
         ordered = rows[order]
         shards = np.searchsorted(self.starts, ordered, side="right") - 1
-        for shard in np.unique(shards):
-            begin, end = np.searchsorted(shards, [shard, shard + 1])
-            own = ordered[begin:end] - self.starts[shard]
-            first, last = int(own[0]), int(own[-1])
-            read = self._read(int(shard), first, last - first + 1)
-            out[order[begin:end]] = read[own - first]
+        # rows that are near each other are read together, with what lies between them
+        reach = 1 + _GAP_BYTES // max(1, self.places[0].row_bytes)
+        apart = (np.diff(shards) > 0) | (np.diff(ordered) > reach)
+        for run in np.split(np.arange(len(rows)), np.flatnonzero(apart) + 1):
+            if len(run):
+                shard = int(shards[run[0]])
+                own = ordered[run] - self.starts[shard]
+                read = self._read(shard, int(own[0]), int(own[-1] - own[0]) + 1)
+                out[order[run]] = read[own - own[0]]
         return out
+
+
+class StackedArray(ArrayOnDisk):
+    """Arrays one after another, (N, ...), of which some stay on the disk."""
+
+    def __init__(self, parts: Sequence[Any], rows: NDArray[np.intp] | None = None) -> None:
+        self.parts = parts
+        self.starts: NDArray[np.int64] = np.cumsum([0, *(len(part) for part in parts)])
+        super().__init__(int(self.starts[-1]), parts[0].shape[1:], parts[0].dtype, rows)
+
+    def _with_rows(self, rows: NDArray[np.intp]) -> ArrayOnDisk:
+        return StackedArray(self.parts, rows)
+
+    def _span(self, start: int, stop: int) -> NDArray[Any]:
+        out = np.empty((stop - start, *self.shape[1:]), self.dtype)
+        for part, first in zip(self.parts, self.starts, strict=False):
+            begin, end = max(start, first), min(stop, first + len(part))
+            if begin < end:
+                out[begin - start : end - start] = part[begin - first : end - first]
+        return out
+
+    def _gather(self, rows: NDArray[Any]) -> NDArray[Any]:
+        out = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        owner = np.searchsorted(self.starts, rows, side="right") - 1
+        for number in np.unique(owner):
+            own = np.flatnonzero(owner == number)
+            out[own] = self.parts[number][rows[own] - self.starts[number]]
+        return out
+
+
+def stacked(arrays: Sequence[Any]) -> Any:
+    """Arrays (N_i, ...) one after another; in memory unless one of them stays on the disk."""
+    if any(isinstance(array, ArrayOnDisk) for array in arrays):
+        return StackedArray(arrays)
+    return np.concatenate([np.asarray(array) for array in arrays])

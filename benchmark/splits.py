@@ -12,7 +12,7 @@ from benchmark.errors import DatasetError
 from benchmark.inputs import PointCloudInput
 from benchmark.prepare import decode, labelled_rows, open_source, read_row
 from benchmark.protocols.contract import Split
-from benchmark.sharded import ShardedArray
+from benchmark.sharded import ArrayOnDisk
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -128,7 +128,7 @@ def build_split(
         built.layers = arrays["values"][rows]
         built.embeddings = built.layers[:, -1]
     elif kind == "towers":
-        built.towers = {name: array[rows] for name, array in arrays.items()}
+        built.towers = {name: _rows(array, rows) for name, array in arrays.items()}
     else:
         built.embeddings = _rows(arrays["values"], rows)
     if "centres" in arrays:
@@ -139,7 +139,7 @@ def build_split(
 
 def _rows(values: Any, rows: NDArray[np.intp]) -> Any:
     """Rows of an array; of one that stays on the disk a part that stays there too."""
-    if not isinstance(values, ShardedArray) or values.ndim != 2:
+    if not isinstance(values, ArrayOnDisk) or values.ndim != 2:
         return values[rows]
     return values if len(rows) == len(values) else values.take(rows)
 

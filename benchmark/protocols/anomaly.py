@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from benchmark.errors import SslBenchError
 from benchmark.metrics import mean_of_defined
-from benchmark.protocols.checks import check_splits, features, pooled, sizes
+from benchmark.protocols.checks import check_splits, pooled, samples, sizes
 from benchmark.protocols.contract import Protocol, Scores, Split
 from benchmark.protocols.knn import nearest
 from benchmark.protocols.scoring import measure_statistics
@@ -50,7 +50,6 @@ class AnomalyProtocol(Protocol):
         check_splits({"train": train, "test": test}, task, self.name, self.targets, encoder)
         train, test = pooled(train), pooled(test)
         classes = task.target.classes
-        bank, queries = features(train), features(test)
         bank_has, query_has = (_membership(split, len(classes)) for split in (train, test))
         normal = task.target.normal_class
         if normal is not None:
@@ -62,22 +61,22 @@ class AnomalyProtocol(Protocol):
             turns = {"anomaly": (bank_has[:, index], ~query_has[:, index])}
         else:
             turns = {name: (~bank_has[:, c], query_has[:, c]) for c, name in enumerate(classes)}
-        names, distances, anomalies = [], [], []
-        parts, similarity = _nearest_per_part(queries, bank, bank_has, self.k, device)
-        for name, (kept, anomalous) in turns.items():
-            if kept.any() and anomalous.any() and not anomalous.all():
-                chosen = similarity[:, np.unique(parts[kept])].reshape(len(queries), -1)
-                k = min(self.k, int(kept.sum()))
-                nearest_ones = np.partition(chosen, chosen.shape[1] - k, axis=1)[:, -k:]
-                names.append(name)
-                distances.append(1 - nearest_ones.mean(1))
-                anomalies.append(anomalous)
-        if not names:
+        turns = {
+            name: (kept, anomalous)
+            for name, (kept, anomalous) in turns.items()
+            if kept.any() and anomalous.any() and not anomalous.all()
+        }
+        if not turns:
             raise SslBenchError(
                 f"{task.name}: anomaly needs normal training examples and both normal and other "
                 "test examples; remove it from the card's `protocols`"
             )
-        scores, labels = np.stack(distances, 1), np.stack(anomalies, 1)
+        names = list(turns)
+        labels = np.stack([anomalous for _, anomalous in turns.values()], 1)
+        scores = _distances(
+            samples(test), samples(train), bank_has, [kept for kept, _ in turns.values()],
+            self.k, device,
+        )  # fmt: skip
         measured = measure_statistics(
             lambda codes, _: lambda counts: _statistics(scores, labels, codes, counts),
             test.groups, seed,
@@ -106,21 +105,26 @@ def _statistics(scores: Array, labels: Array, codes: Array, counts: Array) -> di
     return {"auroc": mean_of_defined(auroc), "ap": mean_of_defined(precision)}
 
 
-def _nearest_per_part(
-    queries: Array, bank: Array, membership: Array, k: int, device: str
-) -> tuple[Array, Array]:
-    """The bank cut into parts of equal labels: part of each example (M,), and the k largest
-    similarities of each query to each part, (N, parts, k), -inf where a part is smaller.
+def _distances(
+    queries: Any, bank: Any, membership: Array, normal: list[Array], k: int, device: str
+) -> Array:
+    """Mean distance (N, turns) of queries to the k nearest of the bank's rows `normal` (M,) bool.
 
-    Every choice of normal classes is a union of parts, so one pass over the bank serves them all.
+    The bank is cut into parts of equal labels. Every choice of normal rows is a union of parts, so
+    one pass over the bank serves them all.
     """
     _, parts = np.unique(membership, axis=0, return_inverse=True)
     parts = parts.ravel()
-    similarity = np.full((len(queries), parts.max() + 1, k), -np.inf)
-    for part in range(parts.max() + 1):
-        found, _ = nearest(queries, bank[parts == part], k, device)
-        similarity[:, part, : found.shape[1]] = found
-    return parts, similarity
+    chosen = [(np.unique(parts[kept]), min(k, int(kept.sum()))) for kept in normal]
+    blocks = []
+    for _, similarity, _ in nearest(queries, bank, k, device, parts):
+        columns = []
+        for own, few in chosen:
+            near = similarity[:, own].reshape(len(similarity), -1)
+            best = np.partition(near, near.shape[1] - few, axis=1)[:, -few:]
+            columns.append(1 - best.mean(1))
+        blocks.append(np.stack(columns, 1))
+    return np.concatenate(blocks)
 
 
 def _membership(split: Split, classes: int) -> Array:

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.errors import SslBenchError
+from benchmark.protocols.blocks import row_blocks
 from benchmark.protocols.contract import Split
-from benchmark.sharded import ShardedArray
+from benchmark.sharded import ArrayOnDisk
 from benchmark.task import TaskCard
 
 Array = NDArray[Any]
@@ -83,7 +84,7 @@ def features(split: Split) -> Array:
 def samples(split: Split) -> Array:
     """As `features`, but embeddings that stay on the disk stay there: for what reads blocks."""
     lazy: Any = split.embeddings
-    kept: Array = lazy if isinstance(lazy, ShardedArray) else features(split)  # type: ignore[assignment]
+    kept: Array = lazy if isinstance(lazy, ArrayOnDisk) else features(split)  # type: ignore[assignment]
     return kept
 
 
@@ -98,9 +99,10 @@ def pooled(split: Split) -> Split:
     names, first, index = np.unique(
         np.asarray(split.bags).astype(str), return_index=True, return_inverse=True
     )
-    tiles = features(split)
+    tiles = samples(split)
     means = np.zeros((len(names), tiles.shape[1]))
-    np.add.at(means, index, tiles)
+    for rows, block in row_blocks(tiles):
+        np.add.at(means, index[rows], block)
     means /= np.bincount(index)[:, None]
     return Split(
         means.astype(np.float32),
@@ -111,17 +113,22 @@ def pooled(split: Split) -> Split:
 
 
 def subset(split: Split, rows: Array) -> Split:
-    """The examples `rows` of a split with one embedding per example."""
+    """The examples `rows` of a split with one embedding per example; what stays on the disk stays
+    there."""
     return Split(
-        split.embeddings[rows] if np.size(split.embeddings) else split.embeddings,
+        _taken(split.embeddings, rows) if np.size(split.embeddings) else split.embeddings,
         np.asarray(split.targets)[rows],
         np.asarray(split.groups)[rows],
         np.asarray(split.ids)[rows],
         bags=None if split.bags is None else np.asarray(split.bags)[rows],
-        layers=None if split.layers is None else split.layers[rows],
-        towers={name: values[rows] for name, values in split.towers.items()},
+        layers=None if split.layers is None else _taken(split.layers, rows),
+        towers={name: _taken(values, rows) for name, values in split.towers.items()},
         class_texts=split.class_texts,
     )
+
+
+def _taken(values: Any, rows: Array) -> Any:
+    return values.take(rows) if isinstance(values, ArrayOnDisk) else values[rows]
 
 
 def sizes(train: Split | None, validation: Split | None, test: Split) -> dict[str, int]:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+_BLOCK = 8_000_000  # values of the examples of the episodes that are classified at once
 ITERATIONS = 200
 TOLERANCE = 1e-4  # on the gradient, relative to the one at the zero start
 
@@ -68,24 +69,25 @@ def _sample(generator: np.random.Generator, rows: int, size: int, wanted: int) -
 
 
 def classify_episodes(
-    support: torch.Tensor, queries: torch.Tensor, episodes: Episodes, c: float
+    support: Any, queries: Any, episodes: Episodes, c: float
 ) -> tuple[Array, Array]:
     """Predictions (E, N * Q) of the nearest centroid and of logistic regression.
 
-    `support` (n, D) and `queries` (m, D) are the features of train and test. Both classifiers see
+    `support` (n, D) and `queries` (m, D) are the features of train and test, tensors or what gives
+    one for row numbers (e, r) as (e, r, D). Both classifiers see
     inner products alone. The logistic probe minimises sum of cross-entropies + |W|² / (2 c) without
     intercept: the features are centred and an episode's classes equally large.
     """
     ways, shots = episodes.support.shape[1:]
     rows = torch.from_numpy(episodes.support.reshape(len(episodes.support), -1))
     asked = torch.from_numpy(episodes.queries.reshape(len(rows), -1))
-    labels = torch.arange(ways).repeat_interleave(shots)
-    onehot = torch.nn.functional.one_hot(labels, ways).float().to(support.device)
-    step = max(1, 8_000_000 // (support.shape[1] * (rows.shape[1] + asked.shape[1])))
+    labels, device = torch.arange(ways).repeat_interleave(shots), support.device
+    onehot = torch.nn.functional.one_hot(labels, ways).float().to(device)
+    step = max(1, _BLOCK // (support.shape[1] * (rows.shape[1] + asked.shape[1])))
     centroid, logistic = [], []
     for start in range(0, len(rows), step):
-        x = support[rows[start : start + step].to(support.device)]
-        q = queries[asked[start : start + step].to(support.device)]
+        x = support[rows[start : start + step].to(device)]
+        q = queries[asked[start : start + step].to(device)]
         gram, cross = x @ x.transpose(1, 2), q @ x.transpose(1, 2)
         mean = onehot / shots
         norms = torch.einsum("nc,enm,mc->ec", mean, gram, mean)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from benchmark.bootstrap import interval, resample_groups, seed_from
 from benchmark.errors import SslBenchError
-from benchmark.protocols.checks import check_splits, features, pooled, sizes
+from benchmark.protocols.blocks import row_blocks, unit_rows
+from benchmark.protocols.checks import check_splits, pooled, samples, sizes
 from benchmark.protocols.contract import RESAMPLES, Protocol, Scores, Split
 from benchmark.protocols.episodes import Episodes, classify_episodes, draw_episodes
+from benchmark.sharded import ArrayOnDisk
 from benchmark.task import TaskCard
 
 Array = NDArray[Any]
@@ -61,13 +64,10 @@ class FewShotProtocol(Protocol):
         device: str = "cpu",
         encoder: str = "encoder",
     ) -> Scores:
-        import torch
-
         check_splits({"train": train, "test": test}, task, self.name, self.targets, encoder)
         train, test = pooled(train), pooled(test)
-        centre = features(train).mean(0)
-        inputs = [torch.from_numpy(features(split) - centre).to(device) for split in (train, test)]
-        support, queries = (torch.nn.functional.normalize(x, dim=1) for x in inputs)
+        centre = _mean(samples(train))
+        support, queries = (_centred(samples(split), centre, device) for split in (train, test))
         labels = np.asarray(train.targets).copy()
         labels[np.isin(np.asarray(train.groups), np.asarray(test.groups))] = -1
         resamples = resample_groups(test.groups, seed)
@@ -119,6 +119,31 @@ class FewShotProtocol(Protocol):
             chance=1 / ways,
             ceiling=1.0,
         )  # fmt: skip
+
+
+def _mean(x: Any) -> Array:
+    """Mean (D,) float32 of the rows of (N, D)."""
+    shares = (block.mean(0) * (len(block) / len(x)) for _, block in row_blocks(x))
+    return np.asarray(sum(shares), dtype=np.float32)
+
+
+def _centred(x: Any, centre: Array, device: str) -> Any:
+    """The centred rows of (N, D), of length 1, by their numbers: a tensor, or of a set that stays
+    on the disk what reads those that an episode asks for."""
+    if not isinstance(x, ArrayOnDisk):
+        return unit_rows(x - centre, device)
+    return _Drawn(x, centre, device)
+
+
+class _Drawn:
+    def __init__(self, x: ArrayOnDisk, centre: Array, device: str) -> None:
+        self.x, self.centre, self.device = x, centre, torch.device(device)
+        self.shape = x.shape
+
+    def __getitem__(self, rows: torch.Tensor) -> torch.Tensor:
+        drawn, places = np.unique(rows.cpu().numpy(), return_inverse=True)
+        units = unit_rows(self.x[drawn] - self.centre, str(self.device))
+        return units[torch.from_numpy(places.reshape(rows.shape)).to(self.device)]
 
 
 def _resample_episodes(generator: np.random.Generator, episodes: int) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.bootstrap import interval, seed_from
-from benchmark.protocols.checks import check_splits, features, pooled, sizes, subset
+from benchmark.protocols.checks import check_splits, pooled, samples, sizes, subset
 from benchmark.protocols.contract import Protocol, Scores, Split
 from benchmark.protocols.probing import FOLDS, probe_kind, probe_splits
 from benchmark.protocols.scoring import Measured, measure
@@ -67,7 +67,7 @@ class LabelEfficiencyProtocol(Protocol):
                 probed = probe_splits(
                     part, thin, task, seed=seed, device=device, encoder=encoder, **more
                 )
-                measured.append(measure(task, test, probed.predict(features(test)), seed))
+                measured.append(measure(task, test, probed.predict(samples(test)), seed))
                 chosen.append(float(probed.probe.penalty))
             label = f"{100 * fraction:g}%"
             value, replicates = _mean_over_draws(measured, metric)

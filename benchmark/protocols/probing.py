@@ -12,7 +12,7 @@ from benchmark.probe import PENALTIES, LinearProbe, fit_probe
 from benchmark.protocols.checks import samples
 from benchmark.protocols.contract import Split
 from benchmark.protocols.selection import as_array, selection_score, softmax
-from benchmark.sharded import ShardedArray
+from benchmark.sharded import ArrayOnDisk
 from benchmark.task import TaskCard
 
 Array = NDArray[Any]
@@ -29,7 +29,7 @@ class Probed:
 
     def predict(self, embeddings: Array) -> Array:
         """(N, D) to probabilities (N, C) for multiclass and multilabel, values (N,) else."""
-        if not isinstance(embeddings, ShardedArray):
+        if not isinstance(embeddings, ArrayOnDisk):
             embeddings = np.ascontiguousarray(embeddings, np.float32)
         decision = as_array(self.probe.decision(embeddings))
         if self.kind == "multiclass":

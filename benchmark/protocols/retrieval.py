@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from itertools import permutations
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.errors import SslBenchError
 from benchmark.metrics import group_sums
-from benchmark.protocols.checks import check_splits, features, pooled, sizes
+from benchmark.protocols.blocks import row_blocks, unit_rows
+from benchmark.protocols.checks import check_splits, pooled, samples, sizes
 from benchmark.protocols.contract import Protocol, Scores, Split
 from benchmark.protocols.scoring import measure_statistics
+from benchmark.sharded import ArrayOnDisk, stacked
 from benchmark.task import TaskCard
 
+if TYPE_CHECKING:
+    import torch
+
 Array = NDArray[Any]
-_BLOCK = 4_000_000  # similarities held at once
+_BLOCK = 4_000_000  # similarities ranked at once
+_HELD = 64_000_000  # similarities held for one pass over a gallery that stays on the disk
 DIGITS = 6  # similarities that agree to here are ties: more is float32 noise
 
 
@@ -64,12 +71,11 @@ class RetrievalProtocol(Protocol):
         else:
             labels = _relevance_labels(gallery, task)
             columns["map"], columns["recall@1"], chance = _search(
-                features(test), features(gallery), labels, groups, device
+                samples(test), samples(gallery), labels, groups, device
             )
         for queries, answers in directions:
             way = f"({queries} to {answers})"
-            q = np.asarray(test.towers[queries], dtype=np.float32)
-            g = np.asarray(gallery.towers[answers], dtype=np.float32)
+            q, g = test.towers[queries], gallery.towers[answers]
             columns[f"pair_map {way}"], columns[f"pair_recall@1 {way}"], _ = _search(
                 q, g, None, groups, device
             )
@@ -143,17 +149,17 @@ def _gallery(
     check_splits({"train": train, "test": test}, task, asked.name, asked.targets, encoder)
     both = test, train
 
-    def stacked(name: str) -> Array:
-        return np.concatenate([np.asarray(getattr(split, name)) for split in both])
+    def joined(name: str) -> Any:
+        return stacked([getattr(split, name) for split in both])
 
     towers = {
-        name: np.concatenate([split.towers[name] for split in both])
+        name: stacked([split.towers[name] for split in both])
         for name in test.towers.keys() & train.towers.keys()
     }
     inputs, targets = np.empty((0, 0), np.float32), None
     if task.target.kind != "pairs":
-        inputs, targets = np.concatenate([features(s) for s in both]), stacked("targets")
-    return Split(inputs, targets, stacked("groups"), stacked("ids"), towers=towers)
+        inputs, targets = stacked([samples(split) for split in both]), joined("targets")
+    return Split(inputs, targets, joined("groups"), joined("ids"), towers=towers)
 
 
 def _directions(towers: dict[str, Array]) -> list[tuple[str, str]]:
@@ -165,20 +171,19 @@ def _directions(towers: dict[str, Array]) -> list[tuple[str, str]]:
 
 
 def _relevance_labels(test: Split, task: TaskCard) -> Array:
-    """(N, C) of 0 / 1: examples with a common 1 are relevant to each other."""
+    """(N,) classes, or (N, C) of 0 / 1: relevant to each other is what has a class in common."""
     targets = np.asarray(test.targets)
     if task.target.kind == "multilabel":
         return (targets > 0).astype(np.float32)
-    classes = np.arange(len(task.target.classes))
-    return (targets[:, None] == classes).astype(np.float32)
+    return targets.astype(np.int64)
 
 
 def _search(
-    queries: Array, gallery: Array, labels: Array | None, groups: Array, device: str
+    queries: Any, gallery: Any, labels: Array | None, groups: Array, device: str
 ) -> tuple[Array, Array, float]:
     """Average precision and recall@1 of each query, (N,), and the mean share of relevant ones.
 
-    `gallery` (M, D), `labels` (M, C) and `groups` (M,) begin with the queries' own rows.
+    `gallery` (M, D), `labels` (M,) or (M, C) and `groups` (M,) begin with the queries' own rows.
     Without `labels` the only relevant candidate is the query's own row, and it is the only one of
     its group that is kept. NaN: no relevant candidate. Ties count as one threshold for precision
     (scikit-learn's average precision) and by their expectation for recall@1, so that an encoder
@@ -186,38 +191,77 @@ def _search(
     """
     import torch
 
-    normalise = torch.nn.functional.normalize
-    unit = normalise(torch.from_numpy(gallery).to(device), dim=1).T
     group = torch.from_numpy(groups).to(device)
     label = None if labels is None else torch.from_numpy(labels).to(device)
     rows = torch.arange(len(gallery), device=device)
-    precisions, recalls, shares = [], [], []
-    step = max(1, _BLOCK // len(gallery))
-    for start in range(0, len(queries), step):
-        block = torch.from_numpy(queries[start : start + step]).to(device)
-        mine = rows[start : start + len(block), None]
-        similarity = torch.round(normalise(block, dim=1) @ unit, decimals=DIGITS)
+    found = []
+    for start, similarity in _similarities(queries, gallery, device):
+        mine = rows[start : start + len(similarity), None]
         excluded = group[mine] == group[None]
         if label is None:
             relevant = mine == rows[None]
             excluded = excluded & ~relevant
+        elif label.ndim == 1:
+            relevant = (label[mine] == label[None]) & ~excluded
         else:
             relevant = (label[mine[:, 0]] @ label.T > 0) & ~excluded
-        similarity = similarity.masked_fill(excluded, -float("inf"))
-        ordered, order = similarity.sort(dim=1, descending=True, stable=True)
-        hit = relevant.gather(1, order).double()
-        hits, wanted = hit.cumsum(1), hit.sum(1)
-        # position of the last candidate that shares each similarity
-        position = torch.arange(len(gallery), device=device).expand_as(ordered)
-        ends = torch.ones_like(hit, dtype=torch.bool)
-        ends[:, :-1] = ordered[:, 1:] != ordered[:, :-1]
-        last = torch.where(ends, position, len(gallery)).flip(1).cummin(1).values.flip(1)
-        share = hits.gather(1, last) / (last + 1)
-        precisions.append(((hit * share).sum(1) / wanted).cpu().numpy())
-        recall = hits.gather(1, last[:, :1])[:, 0] / (last[:, 0] + 1)
-        recalls.append(torch.where(wanted > 0, recall, torch.nan).cpu().numpy())
-        shares.append((wanted / (~excluded).sum(1).clamp(min=1)).cpu().numpy())
-    precision, found = np.concatenate(precisions), np.concatenate(shares)
+        found.append(_rank(similarity, relevant, excluded))
+    precision, recall, share = (np.concatenate(column) for column in zip(*found, strict=True))
     usable = np.isfinite(precision)
-    chance = float(found[usable].mean()) if usable.any() else 0.0
-    return precision, np.concatenate(recalls), chance
+    chance = float(share[usable].mean()) if usable.any() else 0.0
+    return precision, recall, chance
+
+
+def _similarities(queries: Any, gallery: Any, device: str) -> Iterator[tuple[int, torch.Tensor]]:
+    """(first query, rounded cosine similarities (n, M)) of consecutive blocks of the queries.
+
+    A gallery on the disk is read once for as many queries as `_HELD` similarities allow.
+    """
+    import torch
+
+    step = most = max(1, _BLOCK // len(gallery))
+    kept: Iterable[tuple[slice, torch.Tensor]] | None = None
+    if isinstance(gallery, ArrayOnDisk):
+        most = step * max(1, _HELD // _BLOCK)
+    else:
+        kept = list(_unit_blocks(gallery, device))
+    for rows, block in row_blocks(queries, most):
+        asked = unit_rows(block, device)
+        similarity = torch.empty((len(asked), len(gallery)), device=device)
+        for span, against in kept or _unit_blocks(gallery, device):
+            torch.matmul(asked, against, out=similarity[:, span])
+        for start in range(0, len(asked), step):
+            part = similarity[start : start + step]
+            yield rows.start + start, torch.round(part, decimals=DIGITS)
+
+
+def _unit_blocks(gallery: Any, device: str) -> Iterator[tuple[slice, torch.Tensor]]:
+    return ((span, unit_rows(block, device).T) for span, block in row_blocks(gallery))
+
+
+def _rank(
+    similarity: torch.Tensor, relevant: torch.Tensor, excluded: torch.Tensor
+) -> tuple[Array, Array, Array]:
+    """Average precision, recall@1 and share of relevant candidates of queries, (n,) each.
+
+    `similarity`, `relevant` and `excluded` are (n, M) over the gallery.
+    """
+    import torch
+
+    ordered, order = similarity.masked_fill(excluded, -float("inf")).sort(
+        dim=1, descending=True, stable=True
+    )
+    hit = relevant.gather(1, order).double()
+    hits, wanted = hit.cumsum(1), hit.sum(1)
+    # position of the last candidate that shares each similarity
+    size = ordered.shape[1]
+    position = torch.arange(size, device=similarity.device).expand_as(ordered)
+    ends = torch.ones_like(hit, dtype=torch.bool)
+    ends[:, :-1] = ordered[:, 1:] != ordered[:, :-1]
+    last = torch.where(ends, position, size).flip(1).cummin(1).values.flip(1)
+    share = hits.gather(1, last) / (last + 1)
+    precision = (hit * share).sum(1) / wanted
+    recall = hits.gather(1, last[:, :1])[:, 0] / (last[:, 0] + 1)
+    recall = torch.where(wanted > 0, recall, torch.nan)
+    chance = wanted / (~excluded).sum(1).clamp(min=1)
+    return precision.cpu().numpy(), recall.cpu().numpy(), chance.cpu().numpy()

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from benchmark.errors import SslBenchError
 from benchmark.metrics import check_metric
-from benchmark.protocols.checks import check_splits, features, sizes
+from benchmark.protocols.blocks import BLOCK_VALUES
+from benchmark.protocols.checks import check_splits, samples, sizes
 from benchmark.protocols.contract import Protocol, Scores, Split
 from benchmark.protocols.scoring import measure_statistics
 from benchmark.task import TaskCard
@@ -54,7 +55,7 @@ class VerificationProtocol(Protocol):
                 f"{task.name}: verification needs trials of the same and of different classes; "
                 f"all {len(trials)} are of one kind"
             )
-        scores = similarities(features(test), trials[:, :2])
+        scores = similarities(samples(test), trials[:, :2])
         measured = measure_statistics(
             lambda codes, groups: Trials(scores, same, codes[trials[:, :2]], groups),
             test.groups, seed,
@@ -79,13 +80,32 @@ def listed_trials(split: Split) -> Array:
     return np.column_stack((own, np.concatenate(lists)))
 
 
-def similarities(embeddings: Array, pairs: Array) -> Array:
-    """Cosine (T,) of the examples of each pair, rounded to six digits; 0 for a zero embedding."""
-    rows = embeddings.astype(np.float64)
-    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+def similarities(embeddings: Any, pairs: Array) -> Array:
+    """Cosine (T,) of the examples of each pair, rounded to six digits; 0 for a zero embedding.
+
+    Both ends of a pair come from one block of the embeddings (N, D) each, so that two blocks are in
+    memory at once.
+    """
+    size = max(1, BLOCK_VALUES // embeddings.shape[1])
+    tile = pairs // size
+    order = np.lexsort((tile[:, 1], tile[:, 0]))
+    changes = np.flatnonzero((np.diff(tile[order], axis=0) != 0).any(1)) + 1
     cosine = np.empty(len(pairs))
-    step = max(1, _BLOCK // rows.shape[1])
-    for start in range(0, len(pairs), step):
-        a, b = pairs[start : start + step].T
-        cosine[start : start + step] = np.einsum("td,td->t", rows[a], rows[b])
+    held: dict[int, Array] = {}
+    for trials in np.split(order, changes):
+        wanted = {int(block) for block in tile[trials[:1]].ravel()}
+        held = {block: held[block] for block in wanted & held.keys()}
+        for block in wanted - held.keys():
+            held[block] = _units(embeddings[block * size : (block + 1) * size])
+        step = max(1, _BLOCK // embeddings.shape[1])
+        for start in range(0, len(trials), step):
+            own = trials[start : start + step]
+            a, b = (held[int(tile[own[0], end])][pairs[own, end] % size] for end in (0, 1))
+            cosine[own] = np.einsum("td,td->t", a, b)
     return np.round(cosine, DIGITS)
+
+
+def _units(block: Array) -> Array:
+    rows = block.astype(np.float64)
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return rows

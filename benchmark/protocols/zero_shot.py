@@ -7,7 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from benchmark.errors import SslBenchError
-from benchmark.protocols.checks import check_splits, features, pooled, sizes
+from benchmark.protocols.blocks import row_blocks
+from benchmark.protocols.checks import check_splits, pooled, samples, sizes
 from benchmark.protocols.contract import Protocol, Scores, Split
 from benchmark.protocols.scoring import measure
 from benchmark.protocols.selection import softmax
@@ -46,7 +47,7 @@ class ZeroShotProtocol(Protocol):
             )
         texts = np.asarray(test.class_texts, dtype=np.float64)
         test = pooled(test)
-        inputs = features(test).astype(np.float64)
+        inputs = samples(test)
         if texts.shape != (len(task.target.classes), inputs.shape[1]):
             raise SslBenchError(
                 f"{encoder} on {task.name}: text embeddings have shape {texts.shape}, expected "
@@ -57,7 +58,9 @@ class ZeroShotProtocol(Protocol):
             raise SslBenchError(
                 f"encoder {encoder} returned NaN or infinity for the prompts of class {bad!r}"
             )
-        cosine = _unit(inputs) @ _unit(texts).T
+        cosine = np.empty((len(test), len(texts)))
+        for rows, block in row_blocks(inputs):
+            cosine[rows] = _unit(block.astype(np.float64)) @ _unit(texts).T
         multilabel = task.target.kind == "multilabel"
         measured = measure(
             task, test, cosine if multilabel else softmax(LOGIT_SCALE * cosine), seed

@@ -59,11 +59,20 @@ def test_a_bank_smaller_than_k_votes_as_a_whole(make_split, make_card):
 
 def test_nearest_works_in_blocks(parts, monkeypatch):
     train, _, test = parts
-    whole = nearest(test.embeddings, train.embeddings, 5)
-    monkeypatch.setattr("benchmark.protocols.knn._BLOCK", 1000)
-    blocks = nearest(test.embeddings, train.embeddings, 5)
-    np.testing.assert_array_equal(whole[1], blocks[1])
-    np.testing.assert_allclose(whole[0], blocks[0], atol=1e-6)
+    labels = np.arange(120) % 3
+    similarity = cosine_similarity(test.embeddings, train.embeddings)
+    for sizes in ({}, {"knn._BLOCK": 100, "blocks.BLOCK_VALUES": 250}):
+        for name, value in sizes.items():
+            monkeypatch.setattr(f"benchmark.protocols.{name}", value)
+        found = list(nearest(test.embeddings, train.embeddings, 5, parts=labels))
+        values, rows = (np.concatenate([block[i] for block in found]) for i in (1, 2))
+        for part in range(3):
+            own = np.flatnonzero(labels == part)
+            order = own[np.argsort(-similarity[:, own], axis=1)[:, :5]]
+            np.testing.assert_array_equal(rows[:, part], order)
+            expected = np.take_along_axis(similarity, order, 1)
+            np.testing.assert_allclose(values[:, part], expected, atol=1e-6)
+    assert len(found) > 1
 
 
 def average_precision(similarity, relevant, groups):
