@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from s3_server import Server, bench_server
 
 from benchmark.errors import SslBenchError
 from benchmark.events import Event, RunOptions
@@ -38,11 +39,13 @@ def run(
     return events
 
 
-def run_locally(plan: Plan, cache: Path, monkeypatch: pytest.MonkeyPatch) -> list[Event]:
+def run_locally(
+    plan: Plan, cache: Path, monkeypatch: pytest.MonkeyPatch, **options: Any
+) -> list[Event]:
     events: list[Event] = []
     with monkeypatch.context() as patch:
         patch.setenv("SSL_BENCH_CACHE", str(cache))
-        execute(plan, RunOptions(None), events.append)
+        execute(plan, RunOptions(None, **options), events.append)
     return events
 
 
@@ -79,6 +82,33 @@ def test_a_run_gives_what_the_local_executor_gives_and_is_reused(
     execute(plan, RunOptions(None), again.append)  # the same store
     assert all(event.reused for event in again if event.phase == "result")
     assert scores(again) == scores(local)
+
+
+object_store = pytest.fixture(scope="module")(bench_server)
+
+
+def test_a_run_into_an_object_store_gives_the_local_scores_and_fills_the_store(
+    ray_cluster: Any, object_store: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray_cluster.aws.write_text(
+        f"[default]\nendpoint_url = {object_store.endpoint}\nregion = us-east-1\n"
+        "aws_access_key_id = test\naws_secret_access_key = test\n"
+    )
+    plan = plan_of(["mock-net"], ["mock-pitch", "mock-tags"])
+    url = f"s3://bench/{tmp_path.name}"
+    object_store.fail("500", "PUT", times=2)
+    events = run(ray_cluster, plan, tmp_path / "out", store=url)
+    assert not told(events, "failure")
+    local = run_locally(plan, tmp_path / "local", monkeypatch)
+    assert len(scores(local)) == 3
+    assert scores(events) == scores(local)
+
+    object_store.seen.clear()
+    elsewhere = run_locally(plan, tmp_path / "elsewhere", monkeypatch, store=url)
+    assert scores(elsewhere) == scores(local)
+    methods = {method for method, _ in object_store.seen}
+    assert "GET" in methods
+    assert "PUT" not in methods  # another machine finds all of it in the store
 
 
 @pytest.mark.slow
