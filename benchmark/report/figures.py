@@ -122,7 +122,10 @@ def scatter(summary: Summary, field: str) -> str:
         )
         axes.annotate(encoder, (x, height), xytext=(6, -2), textcoords="offset points", fontsize=7)
     axes.set_xscale("symlog", linthresh=1e4 if field == "parameters" else 1.0)
-    axes.set_xlim(left=-1000 if field == "parameters" else 0)
+    if field == "parameters":
+        axes.set_xlim(-1000, max(axes.get_xlim()[1], 1e5))
+    else:
+        axes.set_xlim(left=0)
     axes.set_xlabel(titles[field])
     axes.set_ylabel("chance-normalised score (%)")
     axes.legend(fontsize=8)
