@@ -52,7 +52,7 @@ class Decoders:
         self._begun = time.perf_counter()
         self._pool: ProcessPoolExecutor | None = None
         self._helped = self.workers > 1 and _can_travel(task)
-        self._sizes = [0, 0]  # rows and bytes decoded here
+        self._rows, self._bytes = 0, 0  # decoded here
 
     def encoded(
         self, split: str, types: Mapping[str, Any], spool: Path
@@ -73,6 +73,7 @@ class Decoders:
         rows = iter(task.rows(split))
         for batch in _batched(self._alone(rows)):
             encoded, schema = encode(task.source, batch, types, schema)
+            self._bytes += len(encoded.message)
             yield encoded, schema
         if schema is None:
             return
@@ -102,10 +103,8 @@ class Decoders:
     def _alone(self, rows: Iterator[Row]) -> Iterator[Row]:
         """Decode here, until there is reason for help and a first example tells the schema."""
         for row in rows:
-            for example in self.task.expand(row):
-                self._sizes[1] += nbytes(example)
-                yield example
-            self._sizes[0] += 1
+            yield from self.task.expand(row)
+            self._rows += 1
             if self._helped and self._late():
                 return
 
@@ -123,8 +122,9 @@ class Decoders:
             yield self._answer(waiting.popleft())
 
     def _chunk(self) -> int:
-        decoded, size = self._sizes
-        return max(1, min(MAX_ROWS, BATCH_BYTES * decoded // max(size, 1))) if decoded else 8
+        if not self._rows:
+            return 8
+        return max(1, min(MAX_ROWS, BATCH_BYTES * self._rows // max(self._bytes, 1)))
 
     def _answer(self, future: Future[T]) -> T:
         try:

@@ -15,12 +15,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from benchmark.columns import array_type, column
 from benchmark.errors import DatasetError
 
 if TYPE_CHECKING:
     from benchmark.task import Task
 
 MEASURED = ("fps", "sample_rate", "mpp")  # numbers that may be whole in one example only
+PLAIN = (str, int, float)  # values that stand in a fingerprint as they are
 Types = Mapping[str, Any]  # label column -> Arrow type
 
 
@@ -28,16 +30,11 @@ Types = Mapping[str, Any]  # label column -> Arrow type
 class Encoded:
     """Some consecutive examples: Arrow's IPC message of them, and what the whole has to know."""
 
-    message: bytes | memoryview
+    message: pa.Buffer | memoryview | bytes
     ids: list[str]
     groups: list[str]
-    inputs: list[bytes]  # sha256 of each input
-    labels: dict[str, list[bytes]]  # column -> sha256 of each value, `group` and `bag` included
-
-
-def array_type(item: pa.DataType) -> pa.DataType:
-    """The stored type of arrays of `item`."""
-    return pa.struct([("values", pa.list_(item)), ("shape", pa.list_(pa.int64()))])
+    inputs: bytes  # what goes into the fingerprint: each id with the sha256 of its input
+    labels: dict[str, bytes]  # the same of every label column, `group` and `bag` included
 
 
 def label_types(task: Task) -> dict[str, pa.DataType]:
@@ -85,6 +82,16 @@ def sha256(value: Any) -> bytes:
     return digest.digest()
 
 
+def _told(ids: Sequence[str], values: Sequence[Any]) -> bytes:
+    """What a fingerprint takes of some consecutive values: the same for any division of them."""
+    return b"".join(
+        f"{identity}\0{value!r}\n".encode()
+        if value is None or isinstance(value, PLAIN)
+        else f"{identity}\0".encode() + sha256(value)
+        for identity, value in zip(ids, values, strict=True)
+    )
+
+
 def encode(
     source: str, examples: Sequence[Mapping[str, Any]], types: Types, schema: pa.Schema | None
 ) -> tuple[Encoded, pa.Schema]:
@@ -105,12 +112,12 @@ def encode(
     columns["input"] = [_measured(row["input"]) for row in rows]
     try:
         if schema is None:
-            found = {name: _array(values, types.get(name)) for name, values in columns.items()}
+            found = {name: column(values, types.get(name)) for name, values in columns.items()}
             schema = _typed(pa.schema({name: array.type for name, array in found.items()}), types)
         _check_fields(source, rows, schema)
         missing = [None] * len(rows)
-        arrays = [_array(columns.get(field.name, missing), field.type) for field in schema]
-        message = pa.RecordBatch.from_arrays(arrays, schema=schema).serialize().to_pybytes()
+        arrays = [column(columns.get(field.name, missing), field.type) for field in schema]
+        message = pa.RecordBatch.from_arrays(arrays, schema=schema).serialize()
     except (pa.ArrowException, OverflowError) as error:
         raise DatasetError(
             f"{source}: examples differ in the type of a field ({error}); the task's code has to "
@@ -121,65 +128,16 @@ def encode(
         message,
         columns["id"],
         columns["group"],
-        [sha256(row["input"]) for row in rows],
-        {name: [sha256(value) for value in columns[name]] for name in names},
+        _told(columns["id"], [row["input"] for row in rows]),
+        {name: _told(columns["id"], columns[name]) for name in names},
     )
     return encoded, schema
 
 
-def _measured(stored: Mapping[str, Any]) -> dict[str, Any]:
+def _measured(stored: Mapping[str, Any]) -> Mapping[str, Any]:
     """An input with its measured numbers as floats."""
     numbers = {k: float(stored[k]) for k in MEASURED if stored.get(k) is not None}
-    return {**stored, **numbers}
-
-
-def _array(values: Sequence[Any], kind: pa.DataType | None = None) -> pa.Array:
-    """The Arrow array of one field of consecutive examples, null where one has none."""
-    present = [value for value in values if value is not None]
-    if not present:
-        return pa.nulls(len(values), kind)
-    if isinstance(present[0], np.ndarray):
-        made = _stored_arrays(values, present)
-    elif isinstance(present[0], Mapping):
-        made = _structs(values, kind)
-    else:
-        made = pa.array([v.item() if isinstance(v, np.generic) else v for v in values], kind)
-    return made if kind is None or made.type == kind else made.cast(kind)
-
-
-def _stored_arrays(values: Sequence[Any], present: Sequence[Any]) -> pa.Array:
-    strange = [value for value in present if not isinstance(value, np.ndarray)]
-    kinds = {value.dtype for value in present if isinstance(value, np.ndarray)}
-    if strange or len(kinds) > 1:
-        told = " and ".join(sorted({str(k) for k in kinds} | {type(v).__name__ for v in strange}))
-        raise pa.ArrowTypeError(f"arrays of {told}")
-    flat = [value.reshape(-1) for value in present]
-    sizes = [0 if value is None else value.size for value in values]
-    if sum(sizes) > np.iinfo(np.int32).max:
-        raise pa.ArrowCapacityError("an array of more than 2,147,483,647 values")
-    ends = np.cumsum([0, *sizes]).astype(np.int32)
-    joined = flat[0] if len(flat) == 1 else np.concatenate(flat)
-    lists = pa.ListArray.from_arrays(pa.array(ends), pa.array(joined))
-    shapes = pa.array([[] if v is None else v.shape for v in values], pa.list_(pa.int64()))
-    return pa.StructArray.from_arrays([lists, shapes], ["values", "shape"], mask=_mask(values))
-
-
-def _structs(values: Sequence[Any], kind: pa.DataType | None) -> pa.Array:
-    known = {} if kind is None else {field.name: field.type for field in kind}
-    names = known or dict.fromkeys(
-        name for value in values if value for name in value if value[name] is not None
-    )
-    children = [
-        _array([None if value is None else value.get(name) for value in values], known.get(name))
-        for name in names
-    ]
-    return pa.StructArray.from_arrays(children, list(names), mask=_mask(values))
-
-
-def _mask(values: Sequence[Any]) -> pa.Array | None:
-    """True where a value is missing."""
-    missing = [value is None for value in values]
-    return pa.array(missing) if any(missing) else None
+    return {**stored, **numbers} if numbers else stored
 
 
 def _typed(schema: pa.Schema, types: Types) -> pa.Schema:
@@ -198,6 +156,8 @@ def _check_fields(source: str, rows: Sequence[Mapping[str, Any]], schema: pa.Sch
     names = set(schema.names)
     inputs = {field.name for field in schema.field("input").type}
     for row in rows:
+        if row.keys() <= names and row["input"].keys() <= inputs:
+            continue
         given = {name for name, value in row["input"].items() if value is not None}
         surplus = (row.keys() - names) | (given - inputs)
         if surplus:
