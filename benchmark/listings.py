@@ -112,7 +112,8 @@ class HubDataset:
 
 @dataclass(frozen=True)
 class PackagedList:
-    """A list that comes with the package: gzip of a csv with name, size, sha256."""
+    """A list that comes with the package: gzip of a csv with name, sha256 or md5, and
+    the size where it is published."""
 
     path: Path
     base: str  # URL that the names are relative to
@@ -126,8 +127,9 @@ class PackagedList:
                 f"{self.base}/{quote(row['name'])}",
                 name=row["name"],
                 into=self.into,
-                size=int(row["size"]),
-                sha256=row["sha256"],
+                size=int(row["size"]) if "size" in row else None,
+                sha256=row.get("sha256", ""),
+                md5=row.get("md5", ""),
             )
             for row in rows
         ]

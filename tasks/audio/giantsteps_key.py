@@ -19,14 +19,22 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmark.distribution import Distribution, matches
+from benchmark.distribution import Distribution, Download, matches
 from benchmark.errors import DatasetError
 from benchmark.files import read_csv, reading
+from benchmark.listings import PackagedList
 from benchmark.task import Task
 from tasks.audio.file_types import in_any_type
 from tasks.audio.sound_files import audio
 
 TEST, TRAIN = "giantsteps-key-dataset*", "giantsteps-mtg-key-dataset*"
+REPOSITORIES = {  # folder -> commit
+    "giantsteps-key-dataset": "6bcd492c825ac9b8597bc650a5f6fd18b6c43d2b",
+    "giantsteps-mtg-key-dataset": "fd7b8c584f7bd6d720d170c325a6d42c9bf75a6b",
+}
+RECORDINGS = Path(__file__).parent / "data"  # lists by data/build_giantsteps.py
+# the authors' own copies, which each repository's audio_dl.sh reads from
+SITE = "https://www.cp.jku.at/datasets/giantsteps"
 SHARP = {"db": "C#", "eb": "D#", "gb": "F#", "ab": "G#", "bb": "A#", "cb": "B", "fb": "E"}
 
 
@@ -42,10 +50,26 @@ class GiantStepsKey(Task):
             f"audio/*.*|{TEST}/audio/*.*",
             f"audio/*.*|{TRAIN}/audio/*.*",
         ),
-        apply=(
-            "clone https://github.com/GiantSteps/giantsteps-key-dataset and "
-            "https://github.com/GiantSteps/giantsteps-mtg-key-dataset into giantsteps/ and run "
-            "audio_dl.sh in each: it downloads the recordings into audio/"
+        downloads=tuple(
+            Download(
+                f"https://github.com/GiantSteps/{name}/archive/{commit}.zip",
+                name=f"{name}.zip",
+                into=name,
+                strip=1,
+            )
+            for name, commit in REPOSITORIES.items()
+        ),
+        listings=(
+            PackagedList(
+                RECORDINGS / "giantsteps_test.csv.gz",
+                f"{SITE}/backup",
+                into="giantsteps-key-dataset/audio",
+            ),
+            PackagedList(
+                RECORDINGS / "giantsteps_train.csv.gz",
+                f"{SITE}/mtg_key_backup",
+                into="giantsteps-mtg-key-dataset/audio",
+            ),
         ),
     )
 

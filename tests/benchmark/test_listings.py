@@ -99,13 +99,22 @@ def test_a_list_that_cannot_be_followed(
     assert list(tmp_path.rglob("*.tif")) == []
 
 
-def test_a_packaged_list(site, tmp_path: Path) -> None:
+@pytest.mark.parametrize("columns", ["name,size,sha256", "name,md5"])
+def test_a_packaged_list(site, tmp_path: Path, columns: str) -> None:
     url, files = site
     data = {"1001_DFA.wav": b"a" * 50, "1002_DFA.wav": b"b" * 60}
     files |= data
-    lines = [f"{n},{len(d)},{hashlib.sha256(d).hexdigest()}\n" for n, d in data.items()]
+    facts = [
+        {
+            "name": n,
+            "size": str(len(d)),
+            **{k: hashlib.new(k, d).hexdigest() for k in ("sha256", "md5")},
+        }
+        for n, d in data.items()
+    ]
+    lines = [",".join(row[name] for name in columns.split(",")) for row in facts]
     path = tmp_path / "list.csv.gz"
-    path.write_bytes(gzip.compress(("name,size,sha256\n" + "".join(lines)).encode()))
+    path.write_bytes(gzip.compress("\n".join([columns, *lines]).encode()))
     listing = PackagedList(path, url, into="AudioWAV")
     folder = fetch(Distribution(("set",), ("AudioWAV/*",), listings=(listing,)), tmp_path)
     assert {p.name: p.read_bytes() for p in (folder / "AudioWAV").iterdir()} == data

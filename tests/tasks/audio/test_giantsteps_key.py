@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import soundfile
 
 from benchmark.catalog import load_task
-from tasks.audio.giantsteps_key import circles
+from tasks.audio.giantsteps_key import GiantStepsKey, circles
 
 RATE = 44_100
 TONICS = {"C": 0, "Eb": 3, "F#": 6}
@@ -168,3 +169,13 @@ def test_damage(
     damage(shutil.copytree(whole, tmp_path / whole.name))
     text = refused(TASK, tmp_path)
     assert all(word in text for word in words), text
+
+
+def test_what_is_fetched_is_what_is_read(tmp_path: Path) -> None:
+    """The lists that come with the package: every track, with the authors' checksum."""
+    assert GiantStepsKey.distribution is not None
+    test, train = (listing.files() for listing in GiantStepsKey.distribution.listings)
+    assert (len(test), len(train)) == (604, 1159)
+    assert all(re.fullmatch(r"\d+\.LOFI\.mp3", file.name) for file in (*test, *train))
+    assert all(re.fullmatch(r"[0-9a-f]{32}", file.md5) for file in (*test, *train))
+    assert test[0].url == "https://www.cp.jku.at/datasets/giantsteps/backup/1004923.LOFI.mp3"
