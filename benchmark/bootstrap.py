@@ -125,10 +125,14 @@ def rank_intervals(
     total, resamples = drawn.shape
     comparable = ~np.isnan(drawn).any(1)
     better, worse = np.zeros(total, dtype=int), np.zeros(total, dtype=int)
+    low, high = _apart(drawn)
     for i in range(total - 1):  # against all others at once; p as in `paired_difference`
         others = slice(i + 1, total)
-        rarer = np.minimum(_count(drawn[others] <= drawn[i]), _count(drawn[others] >= drawn[i]))
-        real = 2 * (rarer + 1) / (resamples + 1) < LEVEL
+        real = (high[others] < low[i]) | (low[others] > high[i])
+        near = i + 1 + np.flatnonzero(~real)
+        close = drawn[near]
+        rarer = np.minimum(_count(close <= drawn[i]), _count(close >= drawn[i]))
+        real[near - i - 1] = 2 * (rarer + 1) / (resamples + 1) < LEVEL
         real &= comparable[others] & comparable[i]
         above = real & (scores[others] > scores[i])
         below = real & (scores[others] < scores[i])
@@ -139,6 +143,19 @@ def rank_intervals(
         worse[others] += above
         better[others] += below
     return [(1 + int(up), total - int(down)) for up, down in zip(better, worse, strict=True)]
+
+
+def _apart(drawn: Array) -> tuple[Array, Array]:
+    """Ends (M,) of intervals of the replicates (M, B): two encoders whose intervals do not meet are
+    separated, whatever their pairs. As many replicates lie below an interval as above it, and those
+    of two ends together are still too few for p to reach the level."""
+    resamples = drawn.shape[1]
+    rarest = int(np.ceil(LEVEL * (resamples + 1) / 2)) - 2  # the most that is significant
+    if rarest < 0:
+        return np.full(len(drawn), -np.inf), np.full(len(drawn), np.inf)
+    out = rarest // 2
+    ordered = np.partition(drawn, (out, resamples - 1 - out), axis=1)
+    return ordered[:, out], ordered[:, resamples - 1 - out]
 
 
 def _count(flags: Array) -> Array:
@@ -173,7 +190,11 @@ def borda(values: Array) -> tuple[Array, Array]:
     equal points share the better rank.
     """
     table = np.asarray(values, dtype=np.float64)
-    beaten = (table[:, None] > table[None]).sum(1) + (table[:, None] == table[None]).sum(1) / 2
+    beaten = np.empty_like(table)
+    for column, own in zip(table.T, beaten.T, strict=True):
+        ordered = np.sort(column)
+        below = np.searchsorted(ordered, column, "left")
+        own[:] = (below + np.searchsorted(ordered, column, "right")) / 2
     points = (beaten - 0.5).mean(1)
     return points, 1 + (points[None] > points[:, None] + 1e-12).sum(1)
 

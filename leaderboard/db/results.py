@@ -130,6 +130,9 @@ class Standing(Base):
     measured: Mapped[datetime | None] = mapped_column(UtcTime)  # the newest result behind it
     # little-endian float32, (R,): the score on every resample; large, so read where it is needed
     replicates: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
+    # little-endian float64, (C,): chance-normalised scores in the order of the board's cells, those
+    # of the domains one after another where it is over all; where no cell is missing
+    values: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
 
 
 class Board(Base):

@@ -52,6 +52,7 @@ def fill(standing: Standing, cells: Sequence[tuple[str, str]], rows: Sequence[Ro
             for row in rows
         ]
         _score(standing, float(np.mean([row.normalised for row in rows])), np.mean(drawn, axis=0))
+        standing.values = values_to_bytes([own[cell].normalised for cell in cells])
     return standing
 
 
@@ -70,7 +71,14 @@ def summed_up(standing: Standing, domains: Sequence[Standing]) -> Standing:
     drawn = [replicates_of(row.replicates or b"").astype(np.float64) for row in domains]
     mean = float(np.mean([row.score for row in domains if row.score is not None]))
     _score(standing, mean, np.mean(drawn, axis=0))
+    if all(row.values is not None for row in domains):  # of an older version there are none
+        standing.values = b"".join(row.values or b"" for row in domains)
     return standing
+
+
+def values_to_bytes(values: Sequence[float] | NDArray[np.float64]) -> bytes:
+    """Scores as `Standing.values` keeps them."""
+    return np.asarray(values, dtype="<f8").tobytes()
 
 
 def _score(standing: Standing, mean: float, drawn: NDArray[Any]) -> None:

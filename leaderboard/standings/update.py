@@ -20,7 +20,7 @@ from benchmark.metrics import higher_is_better
 from benchmark.modalities import MODALITIES
 from leaderboard.db import SHOWN, Board, Encoder, Result, ResultPayload, Standing
 from leaderboard.results.documents import replicates_of
-from leaderboard.standings.means import Row, fill, summed_up
+from leaderboard.standings.means import Row, fill, summed_up, values_to_bytes
 
 Cell = tuple[str, str]
 OVERALL = "overall"
@@ -154,6 +154,7 @@ def _rank_board(session: Session, place: Mapping[str, str], cells: Sequence[Cell
             Standing.rank_high,
             Standing.borda,
             Standing.replicates,
+            Standing.values,
         )
         .filter_by(**place)
         .where(Standing.score.is_not(None))
@@ -165,7 +166,17 @@ def _rank_board(session: Session, place: Mapping[str, str], cells: Sequence[Cell
         [row.score for row in complete],
         np.stack([replicates_of(row.replicates) for row in complete]),
     )
-    points, _ = borda(_values(session, [row.encoder_id for row in complete], cells))
+    values = {row.encoder_id: np.frombuffer(row.values or b"", "<f8") for row in complete}
+    lacking = {row.encoder_id: row.id for row in complete if row.values is None}
+    if lacking:  # made by an older version
+        found = _values(session, list(lacking), cells)
+        values |= dict(zip(lacking, found, strict=True))
+        kept = [
+            {"id": lacking[encoder], "values": values_to_bytes(values[encoder])}
+            for encoder in lacking
+        ]
+        session.execute(update(Standing), kept)
+    points, _ = borda(np.stack([values[row.encoder_id] for row in complete]))
     changed = [
         {"id": row.id, "rank_low": low, "rank_high": high, "borda": float(point)}
         for row, (low, high), point in zip(complete, ranks, points, strict=True)
@@ -182,10 +193,12 @@ def _values(session: Session, encoders: Sequence[int], cells: Sequence[Cell]) ->
     table = np.full((len(rows), len(columns)), np.nan)
     for encoder, task, protocol, value in session.execute(
         select(Result.encoder_id, Result.task, Result.protocol, Result.normalised).where(
-            Result.task.in_({task for task, _ in cells}), *_shown()
+            Result.task.in_({task for task, _ in cells}),
+            Result.encoder_id.in_(encoders),
+            *_shown(),
         )
     ):
-        if encoder in rows and (task, protocol) in columns:
+        if (task, protocol) in columns:
             table[rows[encoder], columns[task, protocol]] = value
     return table
 
@@ -201,7 +214,7 @@ def update_overall(session: Session, suite: str, protocol: str, changed: Iterabl
         select(Standing)
         .filter_by(suite=suite, protocol=protocol)
         .where(Standing.score.is_not(None), mine)
-        .options(undefer(Standing.replicates))
+        .options(undefer(Standing.replicates), undefer(Standing.values))
         .order_by(Standing.domain)
     ):
         domains.setdefault(standing.encoder_id, []).append(standing)

@@ -2,6 +2,7 @@
 
     python tests/bench/site.py [--encoders 500 --tasks 100 --protocols 3 --readers 50 --seconds 30]
     python tests/bench/site.py --database postgresql+psycopg://user:password@host/empty_database
+    python tests/bench/site.py --postgresql --processes 2 --uploads 4 --workers 2 ...
 
 Fills an empty database with rows that are marked as bench data (their scores are random), starts
 `ssl-bench serve`, and lets the readers ask, each over one connection, with a pause after each
@@ -9,6 +10,12 @@ answer (`--pause 0`: none): half of them for the table as it opens, half sorted,
 Meanwhile one publication comes every few seconds, which makes all kept answers void. Prints the
 server's time to the first byte (its own `Server-Timing`), the time that the readers saw, and the
 processor time that the server took: on a busy machine only the last one means much.
+
+`--postgresql` starts Debian's on a free port for the length of the bench. With `--uploads N` so
+many people send and submit `--each` checkpoints meanwhile (`site_uploads.py`), into moto's S3
+server, and `--workers M` evaluate them on a mock task; in the end it is seen that nothing was lost,
+doubled or cut, and that sessions and limits hold over all `--processes`. The exit status is 1 where
+they do not.
 """
 
 from __future__ import annotations
@@ -24,11 +31,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import numpy as np
 import psutil
-from sqlalchemy import Engine, insert, select
+import site_uploads
+from sqlalchemy import Engine, func, insert, select
 
 from benchmark.catalog import task_cards
 from leaderboard.db import (
@@ -53,10 +63,11 @@ DRAWN = 100  # replicates; an evaluation has 1,000, which readers of tables neve
 NOTE = "row of the load bench: random, not measured"
 
 
-def fill(engine: Engine, encoders: int, tasks: int, protocols: int) -> None:
-    """Random results of every encoder on every task and protocol, and the standings they give."""
+def fill(engine: Engine, encoders: int, tasks: int, protocols: int, history: int) -> None:
+    """Random results of every encoder on every task and protocol, `history` older ones of
+    each, and the standings they give."""
     rng = np.random.default_rng(0)
-    cards = task_cards()[:tasks]
+    cards = [card for card in task_cards() if not card.name.startswith("mock-")][:tasks]
     skill = rng.normal(0.5, 0.15, encoders)
     moment = now()
     with writing_sessions(engine).begin() as session:
@@ -105,8 +116,17 @@ def fill(engine: Engine, encoders: int, tasks: int, protocols: int) -> None:
                             "replicates": drawn[index].astype("<f4").tobytes(),
                         }
                     )  # fmt: skip
-                session.execute(insert(Result), rows)
-                session.execute(insert(ResultPayload), payloads)
+                for age in range(history + 1):
+                    if age:
+                        for row, payload in zip(rows, payloads, strict=True):
+                            number += 1
+                            row |= {
+                                "id": number, "public_id": f"bench{number:019}",
+                                "identity": f"bench {number}", "state": ResultState.SUPERSEDED,
+                            }  # fmt: skip
+                            payload["result_id"] = number
+                    session.execute(insert(Result), rows)
+                    session.execute(insert(ResultPayload), payloads)
     print(f"{number:,} results of {encoders} encoders, now the standings", flush=True)
     began = time.perf_counter()
     with writing_sessions(engine).begin() as session:
@@ -115,18 +135,26 @@ def fill(engine: Engine, encoders: int, tasks: int, protocols: int) -> None:
     print(f"standings of {cells} cells in {time.perf_counter() - began:.0f} s", flush=True)
 
 
-def publish(url: str, home: str, every: float, stop: object) -> None:
-    """What a worker does to the database: a submission comes in, a result is published."""
+def publish(url: str, home: str, every: float, alone: bool, stop: object) -> None:
+    """What a worker does to the database: a submission comes in (where nobody sends any: `alone`),
+    a result is published."""
     engine = make_engine(load_settings(home=Path(home), database_url=url))
     rng = random.Random(1)
     times = []
+    shown = Result.fingerprint == NOTE, Result.state == ResultState.VERIFIED
+    with engine.connect() as connection:
+        last = connection.scalar(select(func.max(Result.id)).where(*shown)) or 1
     while not stop.wait(every):  # type: ignore[attr-defined]
         began = time.perf_counter()
         with writing_sessions(engine).begin() as session:
-            session.add(Submission(owner_id=1, kind=Kind.CHECKPOINT, name=NOTE, modality="audio"))
+            if alone:
+                session.add(
+                    Submission(owner_id=1, kind=Kind.CHECKPOINT, name=NOTE, modality="audio")
+                )
         with writing_sessions(engine).begin() as session:
             serialise(session)
-            row = session.scalars(select(Result).where(Result.id == rng.randint(1, 10_000))).one()
+            chosen = select(Result).where(Result.id >= rng.randint(1, last), *shown)
+            row = session.scalars(chosen.order_by(Result.id).limit(1)).one()
             row.score = row.normalised = min(0.99, row.score + rng.uniform(-0.01, 0.01))
             update_standings(session, {(row.task, row.protocol): {row.encoder_id}})
             bump_generation(session)
@@ -210,7 +238,28 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=5, help="seconds between publications")
     parser.add_argument("--database", default="", help="an empty database; SQLite in a folder")
     parser.add_argument("--home", help="keep the database here, and use it when it is there")
+    parser.add_argument("--history", type=int, default=0, help="older results of each")
+    parser.add_argument("--processes", type=int, default=1, help="of the web server")
+    parser.add_argument("--postgresql", action="store_true", help="start one for the bench")
+    parser.add_argument("--uploads", type=int, default=0, help="people who send checkpoints")
+    parser.add_argument("--each", type=int, default=5, help="checkpoints of each person")
+    parser.add_argument("--workers", type=int, default=1, help="that evaluate them")
     given = parser.parse_args()
+    with ExitStack() as services:
+        if given.postgresql:
+            given.database = services.enter_context(site_uploads.own_postgres())
+        if given.uploads:
+            site_uploads.use_mock_plugin()
+            os.environ["SSL_BENCH_SITE_STORAGE_URL"] = services.enter_context(
+                site_uploads.object_storage()
+            )
+        wrong = bench(given)
+    for line in wrong:
+        print(f"WRONG: {line}")
+    sys.exit(1 if wrong else 0)
+
+
+def bench(given: argparse.Namespace) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="ssl-bench-load-") as scratch:
         home = Path(given.home or scratch)
         engine = make_engine(load_settings(home=home, database_url=given.database))
@@ -218,24 +267,32 @@ def main() -> None:
         with engine.connect() as connection:
             ready = connection.execute(select(Encoder.id).limit(1)).first() is not None
         if not ready:
-            fill(engine, given.encoders, given.tasks, given.protocols)
+            fill(engine, given.encoders, given.tasks, given.protocols, given.history)
         print(f"{engine.dialect.name}, {given.readers} readers, {os.cpu_count()} cores", flush=True)
-        engine.dispose()
-        run(given, home)
+        try:
+            return run(given, home, engine)
+        finally:
+            engine.dispose()
 
 
-def run(given: argparse.Namespace, home: Path) -> None:
+def run(given: argparse.Namespace, home: Path, engine: Engine) -> list[str]:
+    """Serve, read, publish and send; gives what went wrong."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {
         **os.environ, "SSL_BENCH_SITE_HOME": str(home), "SSL_BENCH_SITE_PORT": str(port),
         "SSL_BENCH_SITE_DATABASE_URL": given.database, "SSL_BENCH_SITE_LOG_LEVEL": "warning",
+        "SSL_BENCH_SITE_SUBMISSIONS_PER_DAY": str(given.each),
+        "SSL_BENCH_SITE_WORKER_POLL_SECONDS": "0.3",
     }  # fmt: skip
-    command = [sys.executable, "-m", "benchmark.cli", "serve"]
+    uploads = site_uploads.Uploads(given.uploads, given.each)
+    uploads.prepare(engine)
+    command = [sys.executable, "-m", "benchmark.cli", "serve", "--processes", str(given.processes)]
     server = subprocess.Popen(command, env=environment)
     stop = multiprocessing.Event()
-    arguments = (given.database, str(home), given.every, stop)
+    workers = []
+    arguments = (given.database, str(home), given.every, not given.uploads, stop)
     publisher = multiprocessing.Process(target=publish, args=arguments)
     try:
         for _ in range(600):
@@ -245,20 +302,59 @@ def run(given: argparse.Namespace, home: Path) -> None:
             except OSError:
                 time.sleep(0.1)
         asyncio.run(load(port, 2, 3, 0.0))  # what is loaded once is not measured
+        home_page(port)
+        if given.uploads:
+            environment["SSL_BENCH_CACHE"] = str(home / "cache")
+            workers = site_uploads.start_workers(given.workers, environment, home)
+            uploads.start(port)
         publisher.start()
-        known = psutil.Process(server.pid).cpu_times()
-        before = known.user + known.system
+        before, _ = usage(server.pid)
         seen = asyncio.run(load(port, given.readers, given.seconds, given.pause))
         table(seen, given.seconds)
-        taken = psutil.Process(server.pid).cpu_times()
-        used = taken.user + taken.system - before
-        print(f"server: {1000 * used / len(seen):.1f} ms of processor time per request")
+        after, memory = usage(server.pid)
+        print(
+            f"server: {1000 * (after - before) / len(seen):.1f} ms of processor time per request, "
+            f"{memory >> 20} MiB in {given.processes} processes"
+        )
+        stop.set()
+        publisher.join(60)
+        wrong = (
+            [f"{len(bad)} bad answers"] if (bad := [row for row in seen if row[3] != 200]) else []
+        )
+        if given.uploads:
+            storage = os.environ["SSL_BENCH_SITE_STORAGE_URL"]
+            wrong += site_uploads.verify(uploads, engine, storage, port, 300)
+            uploads.report()
+        return wrong
     finally:
         stop.set()
         if publisher.pid:
             publisher.join(60)
-        server.terminate()
-        server.wait(30)
+        for process in (*workers, server):
+            process.terminate()
+        for process in (*workers, server):
+            process.wait(30)
+
+
+def usage(pid: int) -> tuple[float, int]:
+    """Seconds of processor time, and bytes of memory that are their own, of the web processes."""
+    process = psutil.Process(pid)
+    family = [process, *process.children(recursive=True)]
+    times = [one.cpu_times() for one in family]
+    seconds = sum(time.user + time.system for time in times)
+    return seconds, sum(one.memory_full_info().uss for one in family)
+
+
+def home_page(port: int) -> None:
+    """Bytes of the home page, and the time that making it anew takes."""
+    for query in ("", "?q=nothing-is-called-so", "?suite=all"):
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+            began = time.perf_counter()
+            with client.stream("GET", f"/{query}", headers={"Accept-Encoding": "gzip"}) as answer:
+                sent = sum(len(block) for block in answer.iter_raw())
+                spent = time.perf_counter() - began
+            plain = len(client.get(f"/{query}", headers={"Accept-Encoding": "identity"}).content)
+        print(f"/{query}: {plain:,} bytes, {sent:,} compressed, {1000 * spent:.0f} ms")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from benchmark.modalities import MODALITIES
 from benchmark.report.summary import summarise
@@ -89,6 +89,21 @@ def test_order_of_arrival_and_rebuilding_make_no_difference(
     with site.state.writing.begin() as session:
         assert rebuild(session) == 7
     assert facts(site) == before
+
+
+def test_standings_of_an_older_version_get_the_values_of_their_cells(
+    site: FastAPI, files: list[ResultFile], make_result: Make
+) -> None:
+    newer = make_result("alpha", TASKS["audio"], "linear-probe", 0.55)
+    with site.state.writing.begin() as session:
+        publish(session, files, ResultState.VERIFIED)
+        session.execute(update(Standing).values(values=None))
+    with site.state.writing.begin() as session:
+        publish(session, [newer], ResultState.VERIFIED)
+    after = facts(site)
+    with site.state.writing.begin() as session:
+        rebuild(session)
+    assert facts(site) == after
 
 
 def test_what_is_hidden_leaves_the_standings(site: FastAPI, files: list[ResultFile]) -> None:
