@@ -74,7 +74,13 @@ class Submitting:
             if known is not None:
                 return known, False
             upload = find_upload(session, caller, asked.upload)
-            self._check(session, caller, asked, upload)
+            try:
+                self._check(session, caller, asked, upload)
+            except Problem:  # another try of this request may have come through in between
+                known = self._replayed(session, caller, asked, key)
+                if known is None:
+                    raise
+                return known, False
             fingerprints = known_data(session) if upload.kind == Kind.RESULTS else None
         self.rates.count_check(f"user {caller.user.id}")
         facts = self._screened(asked, upload, fingerprints)

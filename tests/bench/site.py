@@ -38,7 +38,7 @@ import httpx
 import numpy as np
 import psutil
 import site_uploads
-from sqlalchemy import Engine, func, insert, select
+from sqlalchemy import Engine, func, insert, select, text
 
 from benchmark.catalog import task_cards
 from leaderboard.db import (
@@ -127,6 +127,12 @@ def fill(engine: Engine, encoders: int, tasks: int, protocols: int, history: int
                             payload["result_id"] = number
                     session.execute(insert(Result), rows)
                     session.execute(insert(ResultPayload), payloads)
+        if engine.dialect.name == "postgresql":  # ids were given; the next ones come after them
+            for table in ("encoder", "result"):
+                new = (
+                    f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), max(id)) FROM {table}"
+                )
+                session.execute(text(new))
     print(f"{number:,} results of {encoders} encoders, now the standings", flush=True)
     began = time.perf_counter()
     with writing_sessions(engine).begin() as session:
@@ -262,6 +268,7 @@ def main() -> None:
 def bench(given: argparse.Namespace) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="ssl-bench-load-") as scratch:
         home = Path(given.home or scratch)
+        home.mkdir(parents=True, exist_ok=True)
         engine = make_engine(load_settings(home=home, database_url=given.database))
         migrate(engine)
         with engine.connect() as connection:

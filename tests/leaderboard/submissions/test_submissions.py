@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from benchmark.results import Result as ResultFile
 from leaderboard.db import (
@@ -26,6 +27,7 @@ from leaderboard.db import (
     now,
 )
 from leaderboard.results.publish import publish
+from leaderboard.submissions.submitting import Submitting
 
 Weights = Callable[..., bytes]
 
@@ -140,6 +142,26 @@ def test_many_requests_at_once_make_one_submission(ada: Any, weights: Weights) -
         answers = list(pool.map(lambda _: ada.submit(upload, headers=key), range(6)))
     assert {answer.status_code for answer in answers} <= {200, 201}
     assert len({answer.json()["id"] for answer in answers}) == 1
+
+
+def test_a_try_that_is_overtaken_by_another_finds_what_that_one_made(
+    ada: Any, weights: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload, key = ada.upload(weights(0)), {"Idempotency-Key": "key-key-key"}
+    check = Submitting._check
+    overtaking: list[Any] = []
+
+    def overtaken(self: Submitting, session: Session, *given: Any) -> None:
+        if not overtaking:
+            overtaking.append("begun")
+            overtaking.append(ada.submit(upload, headers=key))
+            session.rollback()  # as on PostgreSQL, where every statement sees what is committed
+        check(self, session, *given)
+
+    monkeypatch.setattr(Submitting, "_check", overtaken)
+    answer = ada.submit(upload, headers=key)
+    assert (overtaking[1].status_code, answer.status_code) == (201, 200)
+    assert answer.json()["id"] == overtaking[1].json()["id"]
 
 
 def test_the_same_file_is_not_evaluated_twice(ada: Any, weights: Weights) -> None:
