@@ -329,6 +329,7 @@ def test_the_cache_commands_show_verify_and_prune_an_object_store(
     assert Bucket(URL).sizes("") == {}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_kills_on_a_machine_that_loses_its_cache_cost_what_was_not_sent(
     s3: Server, tmp_path: Path

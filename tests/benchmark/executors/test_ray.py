@@ -135,6 +135,7 @@ def test_workers_that_crash_are_replaced_and_what_always_crashes_is_told(
     assert "lost its worker again and again" in detail
 
 
+@pytest.mark.slow
 def test_a_node_that_does_not_see_the_files_is_one_clear_error(
     ray_cluster: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from evaluation_lab import local_scores
 
 from leaderboard.db import Encoder, Kind, StepState, SubmissionState, Worker
@@ -39,6 +40,7 @@ def test_a_checkpoint_is_published_with_the_scores_of_a_local_evaluation(
     served.wait(lambda: not list(folder.iterdir()), 10)  # nothing of it stays on the worker
 
 
+@pytest.mark.slow
 def test_a_small_vit_of_timm_is_published_with_the_scores_of_a_local_evaluation(
     served: Any, tmp_path: Path
 ) -> None:
