@@ -70,6 +70,7 @@ class BoardView:
 
     kinds = KINDS
     size_titles = SIZE_TITLES
+    incomplete_shown = 100  # of the encoders without a mean; the search finds the others
 
 
 def board_view(request: Request, query: TableQuery, path: str) -> BoardView:

@@ -87,6 +87,15 @@ def test_links_of_the_site_lead_somewhere(filled: TestClient) -> None:
     assert {link: code for link, code in broken.items() if code != 200} == {}
 
 
+def test_of_many_incomplete_encoders_the_first_are_listed(
+    filled: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leaderboard.pages.board_view.BoardView.incomplete_shown", 0)
+    html = filled.get("/?per_page=49").text
+    assert "Incomplete: 1 encoder" in html
+    assert "and 1 more: search by name" in html
+
+
 def test_the_home_page_shows_ties_and_what_is_incomplete(filled: TestClient) -> None:
     html = filled.get("/").text
     assert "1–2" in html
