@@ -334,10 +334,10 @@ class _Pixels(InputSpec):
         else:
             shape, top, left = (self.size, self.size), 0, 0
         resized = _resize(pixels, shape, self.interpolation)
+        shown = resized[..., top : top + self.size, left : left + self.size]
         if resized is not pixels:
-            # Bicubic weights overshoot; the libraries' images of bytes cannot.
-            resized = resized[..., top : top + self.size, left : left + self.size].clip(0, 1)
-        standardised: Array = _standardise(resized, self.mean, self.std)[0]
+            shown = shown.clip(0, 1)  # bicubic weights overshoot; the libraries' bytes cannot
+        standardised: Array = _standardise(shown, self.mean, self.std)[0]
         return standardised
 
 

@@ -159,3 +159,13 @@ def test_a_cropped_image_is_what_the_image_library_gives() -> None:
     expected = np.moveaxis(np.asarray(resized.crop((16, 0, 80, 64))), -1, 0) / 255
     assert found.shape == (3, 64, 64)
     assert np.abs(found - expected).max() < 0.012  # the library rounds to bytes, twice
+
+
+def test_an_image_whose_short_edge_has_the_size_already_is_cut_to_its_middle() -> None:
+    from benchmark.inputs import ImageInput
+
+    image = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
+    spec = ImageInput(size=64, crop=True, mean=(0, 0, 0), std=(1, 1, 1))
+    (window,) = spec.windows({"image": image})
+    expected = np.moveaxis(image[:, 8:72], -1, 0).astype(np.float32) / 255
+    np.testing.assert_array_equal(window.arrays["image"], expected)
