@@ -192,9 +192,10 @@ def borda(values: Array) -> tuple[Array, Array]:
     table = np.asarray(values, dtype=np.float64)
     beaten = np.empty_like(table)
     for column, own in zip(table.T, beaten.T, strict=True):
-        ordered = np.sort(column)
+        known = ~np.isnan(column)  # what is not beats nothing, and nothing beats it
+        ordered = np.sort(column[known])
         below = np.searchsorted(ordered, column, "left")
-        own[:] = (below + np.searchsorted(ordered, column, "right")) / 2
+        own[:] = np.where(known, (below + np.searchsorted(ordered, column, "right")) / 2, 0.0)
     points = (beaten - 0.5).mean(1)
     return points, 1 + (points[None] > points[:, None] + 1e-12).sum(1)
 

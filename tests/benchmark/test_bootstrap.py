@@ -173,6 +173,9 @@ def test_borda_counts_wins_and_halves_ties():
     np.testing.assert_allclose(points, [(2 + 0.5) / 2, (1 + 0.5) / 2, (0 + 2) / 2])
     assert ranks.tolist() == [1, 3, 2]
     assert borda(np.ones((3, 2)))[1].tolist() == [1, 1, 1]
+    points, ranks = borda(np.array([[0.9], [np.nan], [0.1], [np.nan]]))
+    assert points.tolist() == [1.0, -0.5, 0.0, -0.5]
+    assert ranks.tolist() == [1, 3, 2, 3]
 
 
 def test_aggregate_weighs_domains_equally():
