@@ -121,17 +121,15 @@ class Objective:
         """
         theta = self._in_eigenbasis(theta)
         first, second = self.zero * 0, self.zero * 0
-        count = 0
         for block in self._sample():
             weight = self._predict(theta, block)
             weight -= weight * weight
             arrays.add_products(first, weight, block.samples)
             arrays.add_products(second, weight, block.samples * block.samples)
-            count += len(block.samples)
-        mass = first[:, -1:].clip(1e-12 * count)
+        mass = first[:, -1:].clip(1e-12 * self.stand_ins)
         mean = first[:, :-1] / mass
         variance = (second[:, :-1] / mass - mean * mean).clip(0.0)
-        return mass / count, mean, variance
+        return mass / self.stand_ins, mean, variance
 
     def curvature(self, theta: Array) -> Array:
         """Hessian of the mean loss within each class, (C, r + 1, r + 1) in the eigenbasis; over
@@ -146,10 +144,12 @@ class Objective:
         total *= 1.0 / self.stand_ins
         return total
 
-    def _in_eigenbasis(self, theta: Array) -> Array:
+    def _in_eigenbasis(self, rows: Array) -> Array:
+        """Rows of columns, and perhaps one more for the intercept, with those of the eigenbasis."""
         if self.basis is None:
-            return theta
-        return self.module.concatenate((theta[:, :-1] @ self.basis, theta[:, -1:]), 1)
+            return rows
+        width = len(self.basis)
+        return self.module.concatenate((rows[:, :width] @ self.basis, rows[:, width:]), 1)
 
     @property
     def stand_ins(self) -> int:
@@ -164,11 +164,7 @@ class Objective:
     def _sample(self) -> list[Block]:
         """The samples that stand for all in `moments` and `curvature`, in the eigenbasis."""
         if self._stand_ins is None:
-            some = self.spaced(self._stride)
-            if self.basis is not None:
-                width = len(self.basis)
-                some = self.module.concatenate((some[:, :width] @ self.basis, some[:, width:]), 1)
-            self._stand_ins = self._cut(some)
+            self._stand_ins = self._cut(self._in_eigenbasis(self.spaced(self._stride)))
         return self._stand_ins
 
 

@@ -89,10 +89,9 @@ class Preconditioner:
         blocks = arrays.numbers(objective.curvature(theta))
         diagonal = np.einsum("cii->ci", blocks)  # a view
         # Too few samples must not decide a direction's curvature, nor rounding its sign.
-        share = blocks.shape[1] / objective.stand_ins
         if objective.stand_ins < objective.count:
             kept = diagonal.copy()
-            blocks *= 1.0 - min(1.0, share)
+            blocks *= max(0.0, 1.0 - blocks.shape[1] / objective.stand_ins)
             diagonal[:] = kept
         eps = float(objective.module.finfo(theta.dtype).eps)
         diagonal += 10 * eps * diagonal.max(1, keepdims=True) + 1e-12

@@ -214,6 +214,11 @@ class _Part:
         )
 
 
+def _together(held: _Part, outputs: int) -> int:
+    """Penalties whose predictions, `outputs` per sample, are scored at once."""
+    return max(1, SCORED_VALUES // max(1, count(held.sources) * outputs))
+
+
 class _Task:
     """A probe being chosen: training part, validation part, penalties in increasing order."""
 
@@ -271,7 +276,7 @@ class _Logistic(_Task):
         projected = fit.features.project(held.sources)
         scores, best = np.empty(size), -np.inf
         path = fit.path([float(c) for c in self.grid])
-        together = max(1, SCORED_VALUES // (count(held.sources) * max(1, self.setting.classes)))
+        together = _together(held, self.setting.classes)
         for k in range(0, size, together):
             some = list(islice(path, together))
             self.iterations += sum(solution.iterations for solution in some)
@@ -341,7 +346,7 @@ class _Ridge(_Task):
 
     def _scores(self, path: RidgePath, held: _Part) -> np.ndarray:
         _, t, size = path.weights.shape
-        chunk = max(1, SCORED_VALUES // max(1, count(held.sources) * t))
+        chunk = _together(held, t)
         scores = []
         for k in range(0, size, chunk):
             some = RidgePath(

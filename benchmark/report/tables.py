@@ -18,10 +18,8 @@ from benchmark.splits import NO_TEXT_TOWER
 SIMULATED = "~"  # stands beside every score on simulated data
 PARTLY = "(~)"  # beside a mean over simulated and real tasks
 OTHER_SIZE = "‡"  # beside a score on another number of examples than were published
-SEEN = "†"  # beside the score of an encoder whose pretraining data holds the task's data
-
-
 OTHER_SIZE_TOLD = "a task has another number of examples than were published"
+SEEN = "†"  # beside the score of an encoder whose pretraining data holds the task's data
 
 
 def overall_table(summary: Summary) -> Table:
