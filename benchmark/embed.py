@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ from benchmark.forward import EmbedOptions, collect, launch
 from benchmark.inputs import Window
 from benchmark.mapped import MappedFiles
 from benchmark.pipeline import Clock, in_background, in_order
-from benchmark.prepare import read_rows
+from benchmark.prepare import in_arrow, read_rows
 from benchmark.shards import Arrays
 from benchmark.store import DamagedShardError, EmbeddingStore, Entry, EntryKey
 
@@ -165,6 +165,11 @@ class Source:
     dataset: Dataset
     towers: tuple[str, ...]
     materialise: Materialise
+
+    @cached_property
+    def rows(self) -> Dataset:
+        """The split as it is read."""
+        return in_arrow(self.dataset)
 
     @property
     def files(self) -> list[Path]:
@@ -368,7 +373,7 @@ class _Writer:
 
 def _pieces(encoder: LoadedEncoder, source: Source, span: range, kind: Kind) -> list[Piece]:
     pieces: list[Piece] = []
-    for index, row in zip(span, read_rows(source.dataset, span), strict=True):
+    for index, row in zip(span, read_rows(source.rows, span), strict=True):
         example = source.materialise(row["input"])
         if source.towers:
             example = {name: value for name, value in example.items() if name in source.towers}

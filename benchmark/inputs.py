@@ -43,8 +43,10 @@ Example = Mapping[str, Any]
 class Window:
     """One piece of one example, ready to be batched.
 
-    `arrays` holds the named float32 arrays, `length` the valid steps along time (1 where there is
-    no time axis), `seconds` what those steps last (0 where there is no time axis).
+    `arrays` holds the named arrays: float32 as the encoder gets them, but pixels either bytes as
+    they are stored (where no resizing is needed: views, not copies) or float32 in [0, 1], which
+    `collate` standardises. `length` is the valid steps along time (1 where there is no time axis),
+    `seconds` what those steps last (0 where there is no time axis).
     """
 
     arrays: dict[str, Array]
@@ -231,34 +233,55 @@ class EcgInput(InputSpec):
         return {"signal": _pad_stack(signals, 1, longest), "lengths": _lengths(windows)}
 
 
-def _scaled(images: Array) -> Array:
-    """Bytes as float32 in [0, 1], each channel of each image in one piece: channels last, as files
-    have them, make all that follows several times slower."""
-    scaled = np.ascontiguousarray(images).astype(np.float32)
+def _as_float(pixels: Array) -> Array:
+    """Float32 in [0, 1], each channel of each image in one piece: channels last, as files have
+    them, make all that follows several times slower."""
+    if pixels.dtype != np.uint8:
+        return np.ascontiguousarray(pixels)
+    scaled = np.ascontiguousarray(pixels).astype(np.float32)
     scaled /= 255
     return scaled
 
 
 def _resize(images: Array, size: tuple[int, int], mode: str = "bilinear") -> Array:
-    """Antialiased resize of (N, C, H, W) float32 to (N, C, *size), bilinear or bicubic."""
+    """(N, C, H, W), bytes or float32 in [0, 1], to (N, C, *size), bilinear or bicubic with
+    antialiasing: float32 in [0, 1], or what came where it has the size."""
     if images.shape[-2:] == size:
         return images
     import torch
     from torch.nn.functional import interpolate
 
-    tensor = torch.from_numpy(np.ascontiguousarray(images))
+    tensor = torch.from_numpy(_as_float(images))
     resized: Array = interpolate(tensor, size=size, mode=mode, antialias=True).numpy()
     return resized
 
 
-def _standardise(images: Array, mean: Sequence[float], std: Sequence[float]) -> Array:
-    """(N, C, H, W) in [0, 1] -> (x - mean) / std per channel (one value serves all channels)."""
-    channels = images.shape[1]
-    mu = np.broadcast_to(np.asarray(mean, np.float32), (channels,)).reshape(1, -1, 1, 1)
-    sd = np.broadcast_to(np.asarray(std, np.float32), (channels,)).reshape(1, -1, 1, 1)
-    standardised = images - mu
-    standardised /= sd
-    return standardised
+def _standardised(
+    images: Sequence[Array], steps: int | None, mean: Sequence[float], std: Sequence[float]
+) -> torch.Tensor:
+    """Stack pixels (C, [T,] H, W), bytes or float32 in [0, 1], to (B, C, [T,] H, W) float32:
+    (x - mean) / std per channel (one value serves all), zero from an image's last step to `steps`.
+
+    Each is put into its place in the batch and scaled there, while it is in the processor's cache.
+    """
+    import torch
+
+    channels, *rest = images[0].shape
+    if steps is not None:
+        rest[0] = steps
+    batch = np.empty((len(images), channels, *rest), np.float32)
+    shape = (-1,) + (1,) * len(rest)
+    mu, sd = (np.asarray(values, np.float32).reshape(shape) for values in (mean, std))
+    for row, image in zip(batch, images, strict=True):
+        place = row if steps is None else row[:, : image.shape[1]]
+        np.copyto(place, image)
+        if image.dtype == np.uint8:
+            place /= 255
+        place -= mu
+        place /= sd
+        if steps is not None:
+            row[:, image.shape[1] :] = 0
+    return torch.from_numpy(batch)
 
 
 class EchoInput(InputSpec):
@@ -298,18 +321,18 @@ class EchoInput(InputSpec):
         return out
 
     def _pixels(self, video: Array) -> Array:
-        """(T, H, W[, 3]) uint8 -> (T, C, size, size) float32."""
-        frames = video[..., None] if video.ndim == 3 else video
-        if frames.shape[-1] != self.channels:
-            wide = self.channels == 3
-            frames = np.repeat(frames, 3, -1) if wide else frames.mean(-1, keepdims=True)
-        pixels = _scaled(np.moveaxis(frames, -1, 1))
-        return _standardise(_resize(pixels, (self.size, self.size)), self.mean, self.std)
+        """(T, H, W[, 3]) uint8 -> (T, C, size, size), bytes or float32 in [0, 1]."""
+        frames = np.moveaxis(video[..., None] if video.ndim == 3 else video, -1, 1)
+        if self.channels == 1 and frames.shape[1] == 3:
+            frames = frames.mean(1, np.float32, keepdims=True) / 255
+        pixels = _resize(frames, (self.size, self.size))
+        return np.broadcast_to(pixels, (len(pixels), self.channels, *pixels.shape[2:]))
 
     def collate(self, windows: Sequence[Window]) -> dict[str, torch.Tensor]:
         longest = max(window.arrays["video"].shape[1] for window in windows)
         videos = [window.arrays["video"] for window in windows]
-        return {"video": _pad_stack(videos, 1, longest), "lengths": _lengths(windows)}
+        video = _standardised(videos, longest, self.mean, self.std)
+        return {"video": video, "lengths": _lengths(windows)}
 
 
 class _Pixels(InputSpec):
@@ -324,8 +347,8 @@ class _Pixels(InputSpec):
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     def _pixels(self, image: Array) -> Array:
-        """(H, W, 3) uint8 -> (3, size, size) float32."""
-        pixels = _scaled(np.moveaxis(np.asarray(image), -1, 0)[None])
+        """(H, W, 3) uint8 -> (3, size, size), bytes or float32 in [0, 1]."""
+        pixels = np.moveaxis(np.asarray(image), -1, 0)[None]
         height, width = pixels.shape[-2:]
         if self.crop:
             scale = self.size / min(height, width)
@@ -334,11 +357,10 @@ class _Pixels(InputSpec):
         else:
             shape, top, left = (self.size, self.size), 0, 0
         resized = _resize(pixels, shape, self.interpolation)
-        shown = resized[..., top : top + self.size, left : left + self.size]
+        shown: Array = resized[..., top : top + self.size, left : left + self.size]
         if resized is not pixels:
             shown = shown.clip(0, 1)  # bicubic weights overshoot; the libraries' bytes cannot
-        standardised: Array = _standardise(shown, self.mean, self.std)[0]
-        return standardised
+        return shown[0]
 
 
 class ImageInput(_Pixels):
@@ -350,7 +372,8 @@ class ImageInput(_Pixels):
         return [Window({"image": self._pixels(example["image"])}, 1)]
 
     def collate(self, windows: Sequence[Window]) -> dict[str, torch.Tensor]:
-        return {"image": _pad_stack([w.arrays["image"] for w in windows], 0, 3)}
+        images = [window.arrays["image"] for window in windows]
+        return {"image": _standardised(images, None, self.mean, self.std)}
 
 
 class AstronomyInput(_Pixels):
@@ -399,12 +422,15 @@ class AstronomyInput(_Pixels):
 
     def collate(self, windows: Sequence[Window]) -> dict[str, torch.Tensor]:
         batch: dict[str, torch.Tensor] = {}
-        for name, axis in (("photometry", 0), ("spectrum", 1), ("metadata", 0), ("image", 0)):
+        for name, axis in (("photometry", 0), ("spectrum", 1), ("metadata", 0)):
             if name in windows[0].arrays:
                 arrays = [window.arrays[name] for window in windows]
                 batch[name] = _pad_stack(arrays, axis, max(a.shape[axis] for a in arrays))
                 if name == "photometry":
                     batch["lengths"] = _lengths(windows)
+        if "image" in windows[0].arrays:
+            images = [window.arrays["image"] for window in windows]
+            batch["image"] = _standardised(images, None, self.mean, self.std)
         return batch
 
 

@@ -55,12 +55,17 @@ def read_rows(dataset: Dataset, rows: Sequence[int]) -> Iterator[dict[str, Any]]
 
     Arrays are read-only views on the mapped file.
     """
-    arrow = dataset.with_format("arrow")
+    arrow = in_arrow(dataset)
     for span in _consecutive(rows):
         table = arrow[span.start : span.stop]
         columns = {name: table.column(name) for name in table.column_names}
         for place in range(len(span)):
             yield {name: decode(column[place]) for name, column in columns.items()}
+
+
+def in_arrow(dataset: Dataset) -> Dataset:
+    """The dataset with rows as Arrow tables; to ask for once where rows are read bit by bit."""
+    return dataset if dataset.format["type"] == "arrow" else dataset.with_format("arrow")
 
 
 def _consecutive(rows: Sequence[int]) -> Iterator[range]:

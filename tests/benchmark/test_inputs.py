@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy import signal as dsp
 
 from benchmark.errors import EncoderError
@@ -90,27 +91,53 @@ def test_video_is_sampled_in_time_resized_and_cut_in_windows() -> None:
     spec = EchoInput(fps=15, frames=10, size=20)
     windows = spec.windows({"video": frames, "fps": 30.0})
     assert [window.length for window in windows] == [10, 10, 10]
-    assert windows[0].arrays["video"].shape == (1, 10, 20, 20)
-    shown = windows[0].arrays["video"][0, :, 0, 0] * 255
+    video = spec.collate(windows[:1])["video"].numpy()
+    assert video.shape == (1, 1, 10, 20, 20)
+    shown = video[0, 0, :, 0, 0] * 255
     np.testing.assert_allclose(shown, np.arange(0, 20, 2), atol=1e-3)
 
 
 def test_a_short_fixed_clip_repeats_its_last_frame() -> None:
     frames = np.arange(5, dtype=np.uint8)[:, None, None] * np.ones((1, 8, 8), np.uint8)
-    (window,) = EchoInput(frames=8, size=8, fixed=True, channels=3).windows(
-        {"video": frames, "fps": 30.0}
-    )
-    assert window.arrays["video"].shape == (3, 8, 8, 8)
+    spec = EchoInput(frames=8, size=8, fixed=True, channels=3)
+    (window,) = spec.windows({"video": frames, "fps": 30.0})
     assert window.length == 5
-    assert (window.arrays["video"][0, 5:, 0, 0] == window.arrays["video"][0, 4, 0, 0]).all()
+    video = spec.collate([window])["video"].numpy()
+    assert video.shape == (1, 3, 8, 8, 8)
+    assert (video[0, 0, 5:, 0, 0] == video[0, 0, 4, 0, 0]).all()
+
+
+def test_clips_of_one_batch_end_in_zeros_whatever_the_mean() -> None:
+    rng = np.random.default_rng(0)
+    clips = [rng.integers(0, 256, (n, 8, 8), dtype=np.uint8) for n in (6, 4)]
+    spec = EchoInput(size=8, channels=3, mean=(0.5, 0.4, 0.3), std=(0.25, 0.5, 1.0))
+    batch = spec.collate([spec.windows({"video": clip})[0] for clip in clips])
+    assert batch["video"].shape == (2, 3, 6, 8, 8)
+    for row, clip in zip(batch["video"].numpy(), clips, strict=True):
+        mean, std = (np.array(v).reshape(3, 1, 1, 1) for v in (spec.mean, spec.std))
+        np.testing.assert_allclose(row[:, : len(clip)], (clip / 255 - mean) / std, atol=1e-6)
+        assert not row[:, len(clip) :].any()
+
+
+@pytest.mark.parametrize("size", [24, 16])
+def test_a_clip_in_colour_is_grey_for_an_encoder_of_one_channel(size: int) -> None:
+    clip = np.random.default_rng(0).integers(0, 256, (3, 24, 24, 3), dtype=np.uint8)
+    spec = EchoInput(size=size, mean=(0.5,), std=(0.25,))
+    video = spec.collate(spec.windows({"video": clip}))["video"][0].numpy()
+    grey = torch.from_numpy(clip.mean(-1)[None] / 255)
+    shown = torch.nn.functional.interpolate(
+        grey, size=(size, size), mode="bilinear", antialias=True
+    )
+    np.testing.assert_allclose(video, (shown.numpy() - 0.5) / 0.25, atol=1e-5)
 
 
 def test_images_are_scaled_by_mean_and_std() -> None:
     image = np.full((16, 16, 3), 255, np.uint8)
-    (window,) = ImageInput(size=8, mean=(0.5, 0.5, 0.5), std=(0.25, 0.5, 1.0)).windows(
-        {"image": image}
-    )
-    np.testing.assert_allclose(window.arrays["image"][:, 0, 0], [2.0, 1.0, 0.5])
+    for size in (8, 16):
+        spec = ImageInput(size=size, mean=(0.5, 0.5, 0.5), std=(0.25, 0.5, 1.0))
+        batch = spec.collate(spec.windows({"image": image}))["image"].numpy()
+        assert batch.shape == (1, 3, size, size)
+        np.testing.assert_allclose(batch[0, :, 0, 0], [2.0, 1.0, 0.5])
 
 
 def test_astronomy_gives_the_towers_both_sides_have() -> None:
@@ -133,8 +160,9 @@ def test_an_astronomical_image_is_scaled_where_it_is_asked_for() -> None:
     spec = AstronomyInput(towers=("metadata", "image"), **options)
     batch = spec.collate(spec.windows(row) * 2)
     assert list(batch) == ["metadata", "image"]
-    (tile,) = ImageInput(**options).windows(row)
-    np.testing.assert_array_equal(batch["image"][1].numpy(), tile.arrays["image"])
+    tiles = ImageInput(**options)
+    alone = tiles.collate(tiles.windows(row))["image"]
+    np.testing.assert_array_equal(batch["image"][1].numpy(), alone[0].numpy())
     assert list(AstronomyInput().windows(row)[0].arrays) == ["metadata"]
 
 
@@ -154,7 +182,7 @@ def test_a_cropped_image_is_what_the_image_library_gives() -> None:
     coarse = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
     image = np.asarray(Image.fromarray(coarse).resize((330, 220), Image.Resampling.BICUBIC))
     spec = ImageInput(size=64, interpolation="bicubic", crop=True, mean=(0, 0, 0), std=(1, 1, 1))
-    found = spec.windows({"image": image})[0].arrays["image"]
+    found = spec.collate(spec.windows({"image": image}))["image"][0].numpy()
     resized = Image.fromarray(image).resize((96, 64), Image.Resampling.BICUBIC)
     expected = np.moveaxis(np.asarray(resized.crop((16, 0, 80, 64))), -1, 0) / 255
     assert found.shape == (3, 64, 64)
@@ -166,6 +194,6 @@ def test_an_image_whose_short_edge_has_the_size_already_is_cut_to_its_middle() -
 
     image = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
     spec = ImageInput(size=64, crop=True, mean=(0, 0, 0), std=(1, 1, 1))
-    (window,) = spec.windows({"image": image})
+    found = spec.collate(spec.windows({"image": image}))["image"][0].numpy()
     expected = np.moveaxis(image[:, 8:72], -1, 0).astype(np.float32) / 255
-    np.testing.assert_array_equal(window.arrays["image"], expected)
+    np.testing.assert_array_equal(found, expected)

@@ -84,7 +84,7 @@ def test_pixels_are_those_of_transformers_processor():
         image_mean=IMAGENET_DEFAULT_MEAN, image_std=IMAGENET_DEFAULT_STD
     )
     expected = processor(list(video[::4]), return_tensors="np")["pixel_values"][0]
-    got = window.arrays["video"].swapaxes(0, 1)
+    got = spec.collate([window])["video"][0].numpy().swapaxes(0, 1)
     np.testing.assert_allclose(got, expected, atol=1e-4)
 
 
