@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +179,38 @@ class StackedArray(ArrayOnDisk):
         for number in np.unique(owner):
             own = np.flatnonzero(owner == number)
             out[own] = self.parts[number][rows[own] - self.starts[number]]
+        return out
+
+
+class MappedRows(ArrayOnDisk):
+    """What `change`, (n, ...) -> (n, *row_shape) float32, makes of the rows of an array on the
+    disk: a layer of (N, L, D), say. Rows are read and changed a block at a time."""
+
+    def __init__(
+        self,
+        base: ArrayOnDisk,
+        change: Callable[[NDArray[Any]], NDArray[Any]],
+        row_shape: tuple[int, ...],
+        rows: NDArray[np.intp] | None = None,
+    ) -> None:
+        self.base, self.change = base, change
+        super().__init__(len(base), row_shape, np.dtype(np.float32), rows)
+
+    def _with_rows(self, rows: NDArray[np.intp]) -> ArrayOnDisk:
+        return MappedRows(self.base, self.change, self.shape[1:], rows)
+
+    def _span(self, start: int, stop: int) -> NDArray[Any]:
+        return self._changed(stop - start, lambda a, b: slice(start + a, start + b))
+
+    def _gather(self, rows: NDArray[Any]) -> NDArray[Any]:
+        return self._changed(len(rows), lambda a, b: rows[a:b])
+
+    def _changed(self, count: int, wanted: Callable[[int, int], Any]) -> NDArray[Any]:
+        out = np.empty((count, *self.shape[1:]), self.dtype)
+        size = max(1, _BLOCK * len(self.base) // max(1, self.base.size))
+        for start in range(0, count, size):
+            stop = min(start + size, count)
+            out[start:stop] = self.change(self.base[wanted(start, stop)])
         return out
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from benchmark.errors import DatasetError
 from benchmark.inputs import PointCloudInput
 from benchmark.prepare import decode, labelled_rows, open_source, read_row
-from benchmark.protocols.contract import Split
+from benchmark.protocols.contract import Split, layer
 from benchmark.sharded import ArrayOnDisk
 
 if TYPE_CHECKING:
@@ -125,8 +125,8 @@ def build_split(
         built.embeddings, built.frame_offsets = _frames(arrays, rows)
         built.frame_rate = encoder.frame_rate
     elif kind == "layers":
-        built.layers = arrays["values"][rows]
-        built.embeddings = built.layers[:, -1]
+        built.layers = _rows(arrays["values"], rows)
+        built.embeddings = layer(built.layers, built.layers.shape[1] - 1)
     elif kind == "towers":
         built.towers = {name: _rows(array, rows) for name, array in arrays.items()}
     else:
@@ -139,7 +139,7 @@ def build_split(
 
 def _rows(values: Any, rows: NDArray[np.intp]) -> Any:
     """Rows of an array; of one that stays on the disk a part that stays there too."""
-    if not isinstance(values, ArrayOnDisk) or values.ndim != 2:
+    if not isinstance(values, ArrayOnDisk):
         return values[rows]
     return values if len(rows) == len(values) else values.take(rows)
 
@@ -162,15 +162,15 @@ class _PlacedPoints(Sequence[NDArray[Any]]):
         return self.place(self.task.materialise(stored)["points"])
 
 
-def _frames(arrays: Arrays, rows: NDArray[np.intp]) -> tuple[NDArray[Any], NDArray[np.intp]]:
+def _frames(arrays: Arrays, rows: NDArray[np.intp]) -> tuple[Any, NDArray[np.intp]]:
     """Frames of the chosen rows, (sum of T', D), and their offsets, (N + 1,)."""
     starts = np.concatenate([[0], np.cumsum(arrays["counts"])])
     counts = arrays["counts"][rows]
     offsets = np.concatenate([[0], np.cumsum(counts)])
     if len(rows) == len(arrays["counts"]):
         return arrays["values"], offsets
-    parts = [arrays["values"][starts[row] : starts[row + 1]] for row in rows]
-    return np.concatenate(parts), offsets
+    taken = np.concatenate([np.arange(starts[row], starts[row + 1]) for row in rows])
+    return _rows(arrays["values"], taken), offsets
 
 
 def class_texts(encoder: LoadedEncoder, task: Task) -> NDArray[np.float32]:

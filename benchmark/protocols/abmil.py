@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmark.pipeline import in_order
 from benchmark.protocols.adamw import AdamW
 from benchmark.protocols.selection import softmax
 
@@ -20,15 +23,66 @@ DECAY = 1e-2
 EPOCHS = 100
 PATIENCE = 15
 _BLOCK = 20_000_000  # elements of one padded batch
+_HELD = 250_000_000  # elements of batches that are kept from epoch to epoch
+
+
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 @dataclass
 class Bags:
-    """Standardised `tiles` (T, D), the bag `index` (T,) of each, `targets` (B,) of the bags."""
+    """Tiles (T, D), perhaps on the disk, the bag `index` (T,) of each, `targets` (B,) of the bags,
+    and the `mean` and `spread` (D,) by which tiles are standardised."""
 
-    tiles: Array
+    tiles: Any
     index: Array
     targets: Array
+    mean: Array
+    spread: Array
+
+    @cached_property
+    def sizes(self) -> Array:
+        """Tiles of each bag, (B,)."""
+        return np.bincount(self.index, minlength=len(self.targets))
+
+    @cached_property
+    def places(self) -> Array:
+        """Tiles bag by bag, (T,)."""
+        return np.argsort(self.index, kind="stable")
+
+    def batches(self, device: str) -> Iterable[Batch]:
+        """Zero-padded batches of bags in order: tiles (b, T, D), mask (b, T), targets (b,). They
+        are kept if they are few, else read anew by each who goes through them."""
+        longest, width = int(self.sizes.max()), self.tiles.shape[1]
+        step = max(1, _BLOCK // (longest * width))
+        starts = range(0, len(self.sizes), step)
+        calls = [partial(self._batch, start, start + step, device) for start in starts]
+        if len(self.sizes) * longest * width <= _HELD:
+            return [call() for call in calls]
+        return _ReadAnew(calls)
+
+    def _batch(self, start: int, stop: int, device: str) -> Batch:
+        ends = np.concatenate(([0], np.cumsum(self.sizes)))
+        sizes = self.sizes[start:stop]
+        tiles = np.zeros((len(sizes), int(self.sizes.max()), self.tiles.shape[1]), np.float32)
+        for row, (size, end) in enumerate(zip(sizes, ends[start + 1 :], strict=False)):
+            own = np.asarray(self.tiles[self.places[end - size : end]], np.float32)
+            tiles[row, :size] = (own - self.mean) / self.spread
+        mask = np.arange(tiles.shape[1]) < sizes[:, None]
+        parts = (tiles, mask, self.targets[start:stop])
+        a, b, c = (torch.from_numpy(part).to(device) for part in parts)
+        return a, b, c
+
+
+class _ReadAnew:
+    """Batches that are read whenever one goes through them, the next while one is worked on."""
+
+    def __init__(self, calls: Sequence[Callable[[], Batch]]) -> None:
+        self.calls = calls
+
+    def __iter__(self) -> Iterator[Batch]:
+        with ThreadPoolExecutor(1, "read") as reader:
+            yield from in_order(reader, self.calls, 1)
 
 
 class GatedAttention(torch.nn.Module):
@@ -65,7 +119,7 @@ class Abmil:
 
     def predict(self, bags: Bags) -> Array:
         """Class probabilities (B, C)."""
-        return softmax(_logits(self.model, _batches(bags, self.device)))
+        return softmax(_logits(self.model, bags.batches(self.device)))
 
 
 def fit_abmil(
@@ -85,7 +139,7 @@ def fit_abmil(
     generator = torch.Generator().manual_seed(seed)
     model = GatedAttention(train.tiles.shape[1], classes, generator).to(device)
     optimiser = AdamW(list(model.parameters()), LEARNING_RATE, DECAY)
-    batches, held_out = _batches(train, device), _batches(validation, device)
+    batches, held_out = train.batches(device), validation.batches(device)
     best, state, best_epoch = (-np.inf, -np.inf), model.state_dict(), 0
     for epoch in range(1, EPOCHS + 1):
         for tiles, mask, targets in batches:
@@ -102,27 +156,6 @@ def fit_abmil(
     return Abmil(model, best[0], best_epoch, device)
 
 
-def _batches(bags: Bags, device: str) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Zero-padded batches of bags in order: tiles (b, T, D), mask (b, T), targets (b,)."""
-    sizes = np.bincount(bags.index, minlength=len(bags.targets))
-    longest, width = int(sizes.max()), bags.tiles.shape[1]
-    place = np.argsort(bags.index, kind="stable")
-    column = np.arange(len(place)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    step = max(1, _BLOCK // (longest * width))
-    batches = []
-    for start in range(0, len(sizes), step):
-        stop = min(start + step, len(sizes))
-        rows = bags.index[place]
-        inside = (rows >= start) & (rows < stop)
-        tiles = np.zeros((stop - start, longest, width), dtype=np.float32)
-        tiles[rows[inside] - start, column[inside]] = bags.tiles[place[inside]]
-        mask = np.arange(longest) < sizes[start:stop, None]
-        parts = (tiles, mask, bags.targets[start:stop])
-        a, b, c = (torch.from_numpy(part).to(device) for part in parts)
-        batches.append((a, b, c))
-    return batches
-
-
-def _logits(model: GatedAttention, batches: list[Any]) -> Array:
+def _logits(model: GatedAttention, batches: Iterable[Batch]) -> Array:
     with torch.no_grad():
         return np.concatenate([model(t, m).double().cpu().numpy() for t, m, _ in batches])

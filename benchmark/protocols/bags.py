@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from benchmark.bootstrap import seed_from
 from benchmark.errors import SslBenchError
 from benchmark.protocols.abmil import Bags, fit_abmil
-from benchmark.protocols.checks import features, pooled, sizes, subset
+from benchmark.protocols.blocks import row_blocks
+from benchmark.protocols.checks import pooled, samples, sizes, subset
 from benchmark.protocols.contract import Scores, Split
 from benchmark.protocols.probing import probe_splits
 from benchmark.protocols.scoring import measure
@@ -45,8 +46,8 @@ def probe_bags(
     mean = measure(task, bags[2], probed.predict(bags[2].embeddings), seed)
 
     fit, stop = (train, validation) if validation is not None else hold_out(train, task, seed)
-    statistics = features(fit).mean(0), features(fit).std(0)
-    fit_bags, stop_bags, test_bags = (_bags(split, statistics) for split in (fit, stop, test))
+    mean_tile, spread = _statistics(fit)
+    fit_bags, stop_bags, test_bags = (_bags(part, mean_tile, spread) for part in (fit, stop, test))
     model = fit_abmil(
         fit_bags, stop_bags, len(task.target.classes),
         selection_score(task.metric, "multiclass", task.target), seed=seed, device=device,
@@ -97,10 +98,23 @@ def held_out_groups(split: Split, task: TaskCard, seed: int) -> Array:
     return held[codes]
 
 
-def _bags(split: Split, statistics: tuple[Array, Array]) -> Bags:
-    mean, spread = statistics
-    tiles = (features(split) - mean) / np.where(spread > 0, spread, 1.0)
+def _statistics(split: Split) -> tuple[Array, Array]:
+    """Mean and deviation (D,) of the tiles; 1 where a feature does not vary."""
+    tiles = samples(split)
+    total = np.zeros(tiles.shape[1])
+    for _, block in row_blocks(tiles):
+        total += block.sum(0, dtype=np.float64)
+    mean = total / len(tiles)
+    squares = np.zeros_like(mean)
+    for _, block in row_blocks(tiles):
+        squares += np.square(block - mean).sum(0)
+    spread = np.sqrt(squares / len(tiles))
+    return mean.astype(np.float32), np.where(spread > 1e-7 * np.abs(mean), spread, 1.0).astype(np.float32)
+
+
+def _bags(split: Split, mean: Array, spread: Array) -> Bags:
     _, first, index = np.unique(
         np.asarray(split.bags).astype(str), return_index=True, return_inverse=True
     )
-    return Bags(tiles, index, np.asarray(split.targets)[first].astype(np.int64))
+    targets = np.asarray(split.targets)[first].astype(np.int64)
+    return Bags(samples(split), index, targets, mean, spread)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,8 @@ BLOCK_VALUES = 1 << 24  # of a block: as many as the store reads into memory at 
 
 
 def row_blocks(values: Any, most: int | None = None) -> Iterator[tuple[slice, Array]]:
-    """(rows, block (n, D) float32) of consecutive blocks of (N, D), of at most `most` rows."""
-    size = max(1, BLOCK_VALUES // max(1, values.shape[1]))
+    """(rows, block (n, ...) float32) of consecutive blocks of (N, ...), at most `most` rows."""
+    size = max(1, BLOCK_VALUES // max(1, math.prod(values.shape[1:])))
     size = size if most is None else min(size, most)
     for start in range(0, len(values), size):
         rows = slice(start, min(start + size, len(values)))

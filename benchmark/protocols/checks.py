@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from benchmark.errors import SslBenchError
 from benchmark.protocols.blocks import row_blocks
-from benchmark.protocols.contract import Split
+from benchmark.protocols.contract import Split, layer
 from benchmark.sharded import ArrayOnDisk
 from benchmark.task import TaskCard
 
@@ -72,7 +72,7 @@ def features(split: Split) -> Array:
     """(N, D) float32 embeddings; the last layer where only `layers` are given, the L2-normalised
     towers side by side where only `towers` are."""
     if not np.size(split.embeddings) and split.layers is not None:
-        return np.ascontiguousarray(split.layers[:, -1], dtype=np.float32)
+        return np.asarray(layer(split.layers, split.layers.shape[1] - 1))
     if not np.size(split.embeddings) and split.towers:
         towers = [np.asarray(split.towers[name], np.float32) for name in sorted(split.towers)]
         norms = [np.linalg.norm(tower, axis=1, keepdims=True) for tower in towers]

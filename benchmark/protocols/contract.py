@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.sharded import ArrayOnDisk, MappedRows
 from benchmark.task import TaskCard
 
 Array = NDArray[Any]
@@ -44,6 +46,21 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+def layer(layers: Any, chosen: int | Array) -> Any:
+    """Of (N, L, D) layers one, or their average by weights (L,): (N, D) float32. It stays on the
+    disk where the layers do."""
+
+    def pick(block: Array) -> Array:
+        if isinstance(chosen, int):
+            return np.ascontiguousarray(block[:, chosen], dtype=np.float32)
+        weights = chosen.astype(np.float32)
+        return np.tensordot(block.astype(np.float32, copy=False), weights, axes=(1, 0))
+
+    if isinstance(layers, ArrayOnDisk):
+        return MappedRows(layers, pick, layers.shape[2:])
+    return pick(np.asarray(layers))
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from benchmark.protocols.psds import score_psds
 from benchmark.protocols.scoring import Measured
 from benchmark.protocols.selection import selection_score
 from benchmark.protocols.timeline import Timeline
+from benchmark.sharded import ArrayOnDisk
 from benchmark.task import TaskCard
 
 Array = NDArray[Any]
@@ -35,18 +36,23 @@ MAX_FRAMES = 20_000
 @dataclass
 class _Part:
     """Some clips of a split: their frames, timeline and groups. The frames of the whole split stay
-    where they are (in a memory-mapped file) until rows of them are asked for."""
+    where they are (on the disk, where they are many) until rows of them are asked for."""
 
-    whole: Array  # (F', D), the split's
+    whole: Any  # (F', D), the split's
     rows: Array | slice  # (F,) of them that are this part's; a slice: all
     timeline: Timeline
     groups: Array  # (clips,)
 
-    def frames(self, chosen: Array | None = None) -> Array:
-        """The part's frames, or those at positions `chosen`, (., D) float32."""
-        rows = self.rows
-        if chosen is not None:
-            rows = chosen if isinstance(rows, slice) else rows[chosen]
+    def all_frames(self) -> Any:
+        """The part's frames (F, D), still on the disk where the split's are."""
+        if isinstance(self.rows, slice):
+            return self.whole
+        on_disk = isinstance(self.whole, ArrayOnDisk)
+        return self.whole.take(self.rows) if on_disk else self.whole[self.rows]
+
+    def frames(self, chosen: Array) -> Array:
+        """The frames at positions `chosen` (n,) of the part, (n, D) float32."""
+        rows = chosen if isinstance(self.rows, slice) else self.rows[chosen]
         return np.asarray(self.whole[rows], dtype=np.float32)
 
 
@@ -86,16 +92,16 @@ def probe_frames(
     framewise = metric == "frame_macro_f1"
     classes = max(len(names), background + 1) if framewise else len(names)
 
-    def targets(part: _Part) -> Array:
+    def targets(part: _Part, rows: Array | slice = slice(None)) -> Array:
         if framewise:
-            return part.timeline.labels(background)
+            return part.timeline.labels(background)[rows]
         points = metric in ("onset_f1", "beat_f1")
-        return part.timeline.onsets() if points else part.timeline.activity()
+        return part.timeline.onsets(rows) if points else part.timeline.activity(rows)
 
     kind = "multiclass" if framewise else "multilabel"
     rows = [_draw(part, task, seed, index) for index, part in enumerate((fit, stop))]
     x, y = ([part.frames(r) for part, r in zip((fit, stop), rows, strict=True)],
-            [targets(part)[r] for part, r in zip((fit, stop), rows, strict=True)])  # fmt: skip
+            [targets(part, r) for part, r in zip((fit, stop), rows, strict=True)])  # fmt: skip
     shared: dict[str, Any] = {
         "kind": kind, "n_classes": classes, "seed": seed, "device": device, "name": encoder,
     }  # fmt: skip
@@ -107,8 +113,8 @@ def probe_frames(
     final = fit_probe(
         np.concatenate(x), np.concatenate(y), penalties=(float(probe.penalty),), **shared
     )
-    tuning = Predicted(stop.timeline, probed.predict(stop.frames()))
-    scored = Predicted(held_out.timeline, Probed(final, kind, 0).predict(held_out.frames()))
+    tuning = Predicted(stop.timeline, probed.predict(stop.all_frames()))
+    scored = Predicted(held_out.timeline, Probed(final, kind, 0).predict(held_out.all_frames()))
     if framewise:
         measured, chosen = _score_framewise(
             tuning, targets(stop), scored, targets(held_out), held_out.groups,
@@ -130,7 +136,7 @@ def probe_frames(
 
 def _part(split: Split, classes: int) -> _Part:
     timeline = Timeline.of(split, classes)
-    return _Part(np.asarray(split.embeddings), slice(None), timeline, np.asarray(split.groups))
+    return _Part(split.embeddings, slice(None), timeline, np.asarray(split.groups))
 
 
 def _choose(part: _Part, clips: Array) -> _Part:

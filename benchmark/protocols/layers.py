@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.protocols.checks import sizes, subset
-from benchmark.protocols.contract import Scores, Split
+from benchmark.protocols.contract import Scores, Split, layer
 from benchmark.protocols.probing import probe_kind, probe_splits
 from benchmark.protocols.scoring import measure
+from benchmark.sharded import ArrayOnDisk
 from benchmark.task import TaskCard
 
 Array = NDArray[Any]
@@ -19,6 +20,7 @@ STEPS = 100
 LEARNING_RATE = 0.05
 MAX_EXAMPLES = 2_000  # for the weights alone, evenly spaced through train
 DECAY = 1e-2
+IN_MEMORY = 1 << 30  # bytes of one layer that is held, though all together stay on the disk
 
 
 def probe_layers(
@@ -39,7 +41,8 @@ def probe_layers(
     average are both in `metrics`, and `curve` has the test score of each layer.
     """
     parts = [s for s in (train, validation, test) if s is not None]
-    depth = np.asarray(train.layers).shape[1]
+    assert train.layers is not None
+    depth = train.layers.shape[1]
     measured, selected, penalties = [], [], []
     weights = average_weights(train, task, device)
     for index in range(depth + 1):
@@ -73,13 +76,12 @@ def probe_layers(
 
 
 def _at(split: Split, chosen: int | Array) -> Split:
-    """The split at one layer, or with its layers averaged by weights (L,)."""
-    layers = np.asarray(split.layers)
-    if isinstance(chosen, int):
-        mixed = layers[:, chosen]
-    else:
-        mixed = np.tensordot(layers.astype(np.float32), chosen.astype(np.float32), axes=(1, 0))
-    return replace(split, embeddings=np.ascontiguousarray(mixed, dtype=np.float32), layers=None)
+    """The split at one layer, or with its layers averaged by weights (L,); in memory unless it
+    takes more than `IN_MEMORY` there, for a pass over one layer reads all of them."""
+    values = layer(split.layers, chosen)
+    if isinstance(values, ArrayOnDisk) and values.size * 4 <= IN_MEMORY:
+        values = np.asarray(values)
+    return replace(split, embeddings=values, layers=None)
 
 
 def average_weights(train: Split, task: TaskCard, device: str = "cpu") -> Array:

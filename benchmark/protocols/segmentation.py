@@ -12,6 +12,7 @@ from benchmark.errors import SslBenchError
 from benchmark.metrics import check_metric
 from benchmark.overlap import Overlap
 from benchmark.probe import fit_probe
+from benchmark.protocols.blocks import row_blocks
 from benchmark.protocols.checks import sizes
 from benchmark.protocols.contract import Scores, Split
 from benchmark.protocols.probing import best_score
@@ -61,13 +62,15 @@ def probe_patches(
         ),
         seed=seed, device=device, name=encoder, ids=ids.tolist(),
     )  # fmt: skip
-    shape = np.asarray(test.embeddings).shape
-    logits = as_array(probe.decision(np.asarray(test.embeddings, np.float32).reshape(-1, shape[3])))
-    logits = logits.reshape(*shape[:3], len(names))
-    tables = [
-        pixel_counts(image, np.asarray(mask), device)
-        for image, mask in zip(logits, test.targets, strict=True)
-    ]
+    tables = []
+    for images, block in row_blocks(test.embeddings):
+        logits = as_array(probe.decision(block.reshape(-1, block.shape[3])))
+        maps = logits.reshape(*block.shape[:3], len(names))
+        masks = test.targets[images]
+        tables += [
+            pixel_counts(image, np.asarray(mask), device)
+            for image, mask in zip(maps, masks, strict=True)
+        ]
     hits, truth, predicted = (np.stack(columns) for columns in zip(*tables, strict=True))
     found: list[Overlap] = []
 
@@ -94,40 +97,54 @@ def probe_patches(
     )  # fmt: skip
 
 
-def patch_shares(mask: Array, grid: tuple[int, int], classes: int) -> tuple[Array, Array]:
-    """Class shares (H', W', C) of the annotated pixels of each patch, and their number (H', W')
-    relative to the patch. Patches of sizes that do not divide the mask overlap by a pixel."""
+def patch_shares(mask: Array, grid: tuple[int, int], classes: int) -> Array:
+    """Class shares (H', W', C) of the annotated pixels of each patch. Patches of sizes that do not
+    divide the mask overlap by a pixel."""
     import torch
 
     onehot = torch.from_numpy((mask[None] == np.arange(classes)[:, None, None]).astype(np.float32))
     pooled = torch.nn.functional.adaptive_avg_pool2d(onehot, grid).permute(1, 2, 0).double()
     annotated = pooled.sum(-1)
-    shares = pooled / annotated.clamp_min(1e-12)[..., None]
-    return shares.numpy(), annotated.numpy()
+    shares: Array = (pooled / annotated.clamp_min(1e-12)[..., None]).numpy()
+    return shares
 
 
 def _patches(
     split: Split, task: TaskCard, seed: int, encoder: str
 ) -> tuple[Array, Array, Array, Array]:
     """Embeddings, soft labels, groups and ids of a seeded draw of annotated patches."""
-    embeddings = np.asarray(split.embeddings)
+    embeddings = split.embeddings
     if embeddings.ndim != 4:
         raise SslBenchError(
             f"{encoder} on {task.name}: segmentation needs patch embeddings (N, H', W', D), got "
             f"shape {embeddings.shape}; let the encoder offer patches()"
         )
-    grid = embeddings.shape[1:3]
-    classes = len(task.target.classes)
-    pooled = [patch_shares(np.asarray(mask), grid, classes) for mask in split.targets]
-    shares = np.stack([share for share, _ in pooled]).reshape(-1, classes)
-    annotated = np.stack([part for _, part in pooled]).ravel() > 1e-6
-    rows = np.flatnonzero(annotated)
+    grid = (embeddings.shape[1], embeddings.shape[2])
+    size, classes = grid[0] * grid[1], len(task.target.classes)
+    annotated = [annotated_patches(np.asarray(mask), grid, classes) for mask in split.targets]
+    rows = np.flatnonzero(np.concatenate(annotated))
     if len(rows) > MAX_PATCHES:
         generator = np.random.default_rng(seed_from("patches", task.name, seed))
         rows = np.sort(generator.choice(rows, MAX_PATCHES, replace=False))
-    image = rows // (grid[0] * grid[1])
-    x = embeddings.reshape(-1, embeddings.shape[3])[rows].astype(np.float32)
-    return x, shares[rows], np.asarray(split.groups)[image], np.asarray(split.ids)[image]
+    image = rows // size
+    x = np.empty((len(rows), embeddings.shape[3]), dtype=np.float32)
+    y = np.empty((len(rows), classes))
+    for i in np.unique(image):
+        own = image == i
+        patches = rows[own] - i * size
+        x[own] = np.asarray(embeddings[int(i)]).reshape(size, -1)[patches]
+        shares = patch_shares(np.asarray(split.targets[i]), grid, classes)
+        y[own] = shares.reshape(size, -1)[patches]
+    return x, y, np.asarray(split.groups)[image], np.asarray(split.ids)[image]
+
+
+def annotated_patches(mask: Array, grid: tuple[int, int], classes: int) -> Array:
+    """(H' · W',) whether any pixel of a patch of `mask` (H, W) is annotated."""
+    import torch
+
+    known = torch.from_numpy((mask < classes)[None].astype(np.float32))
+    pooled = torch.nn.functional.adaptive_max_pool2d(known, grid)
+    return pooled.numpy().ravel() > 0
 
 
 def _overlap_score(decision: Array, soft: Array, metric: str, foreground: Array) -> Array:

@@ -68,17 +68,18 @@ class Timeline:
         """(F,) time of each frame's centre in its clip, s."""
         return (np.arange(self.offsets[-1]) - self.offsets[self.clips] + 0.5) / self.rate
 
-    def activity(self) -> Array:
-        """(F, C) of 0 / 1: whether an event covers the frame's centre; every event has a frame."""
+    def activity(self, rows: Array | slice = slice(None)) -> Array:
+        """(F, C) of 0 / 1, or those `rows` of it: whether an event covers the frame's centre; every
+        event has a frame."""
         onset, offset, label, clip = self.events.T
-        return self._covered(onset, offset, clip, label).astype(np.int64)
+        return self._covered(onset, offset, clip, label, rows=rows).astype(np.int64)
 
-    def onsets(self) -> Array:
-        """(F, C) of 0 / 1: whether the frame's centre is within 50 ms of an onset; every onset has
-        a frame, however coarse the frames."""
+    def onsets(self, rows: Array | slice = slice(None)) -> Array:
+        """(F, C) of 0 / 1, or those `rows` of it: whether the frame's centre is within 50 ms of an
+        onset; every onset has a frame, however coarse the frames."""
         onset, _, label, clip = self.events.T
         start, stop = onset - ONSET_WINDOW, onset + ONSET_WINDOW
-        return self._covered(start, stop, clip, label, middle=onset).astype(np.int64)
+        return self._covered(start, stop, clip, label, middle=onset, rows=rows).astype(np.int64)
 
     def labels(self, background: int) -> Array:
         """(F,) class of each frame; of overlapping events the one that starts last."""
@@ -92,16 +93,19 @@ class Timeline:
 
     def _covered(
         self, start: Array, stop: Array, clip: Array, label: Array | None = None,
-        middle: Array | None = None, least: int = 1,
+        middle: Array | None = None, least: int = 1, rows: Array | slice = slice(None),
     ) -> Array:  # fmt: skip
+        """(F, C) of bool, or those `rows`; whole columns, one after the other, are all it holds."""
         columns = 1 if label is None else self.classes
         column = np.zeros(len(start), np.int64) if label is None else label.astype(np.int64)
         first, last = self._range(start, stop, clip, start if middle is None else middle, least)
-        steps = np.zeros((self.offsets[-1] + 1, columns), dtype=np.int32)
-        np.add.at(steps, (first, column), 1)
-        np.add.at(steps, (last, column), -1)
-        covered: Array = np.cumsum(steps, 0)[:-1] > 0
-        return covered
+        covered = []
+        for own in (column == number for number in range(columns)):
+            steps = np.zeros(self.offsets[-1] + 1, dtype=np.int32)
+            np.add.at(steps, first[own], 1)
+            np.add.at(steps, last[own], -1)
+            covered.append((np.cumsum(steps)[:-1] > 0)[rows])
+        return np.stack(covered, 1)
 
     def _range(
         self, start: Array, stop: Array, clip: Array, middle: Array, least: int

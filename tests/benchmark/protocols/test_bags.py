@@ -8,7 +8,7 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmark.errors import SslBenchError
 from benchmark.protocols import protocol
-from benchmark.protocols.abmil import Bags, GatedAttention, _batches
+from benchmark.protocols.abmil import Bags, GatedAttention
 from benchmark.protocols.bags import held_out_groups
 from benchmark.protocols.checks import pooled
 from benchmark.protocols.contract import Split
@@ -110,11 +110,13 @@ def test_padding_and_tile_order_do_not_change_a_bag():
     tiles = generator.normal(size=(7, 5)).astype(np.float32)
     model = GatedAttention(5, 3, torch.Generator().manual_seed(0))
     model.head.weight.data = torch.from_numpy(generator.normal(size=(3, 5)).astype(np.float32))
-    alone = model(*_batches(Bags(tiles[:2], np.zeros(2, int), np.array([0])), "cpu")[0][:2])
+    scaling = np.zeros(5, np.float32), np.ones(5, np.float32)
+    bag = Bags(tiles[:2], np.zeros(2, int), np.array([0]), *scaling)
+    alone = model(*next(iter(bag.batches("cpu")))[:2])
     index = np.array([0, 0, 1, 1, 1, 1, 1])
     order = generator.permutation(7)
-    both = Bags(tiles[order], index[order], np.array([0, 1]))
-    together = model(*_batches(both, "cpu")[0][:2])
+    both = Bags(tiles[order], index[order], np.array([0, 1]), *scaling)
+    together = model(*next(iter(both.batches("cpu")))[:2])
     torch.testing.assert_close(together[0], alone[0])
 
 

@@ -12,12 +12,16 @@ from benchmark.cross_validation import join
 from benchmark.probe import features, streamed
 from benchmark.probe import probe as solver
 from benchmark.protocols import blocks, episodes, knn, protocol, retrieval
-from benchmark.protocols.contract import Scores, Split
+from benchmark.protocols.contract import Scores, Split, layer
 from benchmark.protocols.few_shot import FewShotProtocol
 from benchmark.protocols.label_efficiency import LabelEfficiencyProtocol
 from benchmark.sharded import ArrayOnDisk
 
-MOST = 50  # rows in memory at once
+from .test_bags import slides
+from .test_frames import recordings
+from .test_segmentation import discs
+
+MOST = 50  # rows of 12 values in memory at once, or a single larger one
 
 
 class Watched(ArrayOnDisk):
@@ -25,26 +29,33 @@ class Watched(ArrayOnDisk):
 
     def __init__(self, values: np.ndarray, rows: Any = None) -> None:
         self.values = values
+        self.most = max(1, MOST * 12 // int(np.prod(values.shape[1:])))
         super().__init__(len(values), values.shape[1:], values.dtype, rows)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        raise AssertionError("read as a whole")
+        assert len(self) <= self.most, "read as a whole"
+        return super().__array__(dtype)
 
     def _with_rows(self, rows: Any) -> ArrayOnDisk:
         return Watched(self.values, rows)
 
     def _span(self, start: int, stop: int) -> np.ndarray:
-        assert stop - start <= MOST
+        assert stop - start <= self.most
         return self.values[start:stop].copy()
 
     def _gather(self, rows: np.ndarray) -> np.ndarray:
-        assert len(rows) <= MOST
+        assert len(rows) <= self.most
         return self.values[rows]
 
 
 def on_disk(split: Split) -> Split:
     towers: Any = {name: Watched(values) for name, values in split.towers.items()}
-    return replace(split, embeddings=Watched(split.embeddings), towers=towers)  # type: ignore[arg-type]
+    kept: Any = Watched(split.embeddings)
+    layers: Any = split.layers
+    if layers is not None:
+        layers = Watched(layers)
+        kept = layer(layers, layers.shape[1] - 1)
+    return replace(split, embeddings=kept, towers=towers, layers=layers)
 
 
 @pytest.fixture
@@ -61,6 +72,9 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features.blocks, "__defaults__", (37 * 12,))
     monkeypatch.setattr(solver, "DECISION_VALUES", 37 * 12)
     monkeypatch.setattr(streamed, "READ_VALUES", 37 * 12)
+    monkeypatch.setattr("benchmark.sharded._BLOCK", 37 * 12)
+    monkeypatch.setattr("benchmark.protocols.layers.IN_MEMORY", 0)
+    monkeypatch.setattr("benchmark.protocols.abmil._HELD", 0)
 
 
 def assert_same(found: Scores, expected: Scores) -> None:
@@ -151,3 +165,66 @@ def test_folds_are_joined_on_the_disk(make_split: Any) -> None:
     rows = np.array([200, 3, 159, 160, 279, 3])
     np.testing.assert_array_equal(both[rows], expected[rows])
     np.testing.assert_array_equal(both.take(rows[::-1])[1:4], expected[rows[::-1]][1:4])
+
+
+@pytest.mark.parametrize("validated", [True, False])
+@pytest.mark.parametrize("metric", ["event_f1", "onset_f1", "frame_macro_f1"])
+def test_frames_are_probed_where_they_are(
+    make_card: Any, request: Any, monkeypatch: Any, metric: str, validated: bool
+) -> None:
+    monkeypatch.setattr("benchmark.protocols.frames.MAX_FRAMES", MOST)
+    train, held, test = (recordings(n, n, noise=1.0) for n in (16, 8, 12))
+    card = make_card("frames", metric, classes=("cough", "wheeze"))
+    expected = protocol("linear-probe").run(train, held if validated else None, test, card)
+    request.getfixturevalue("small_blocks")
+    given = on_disk(train), on_disk(held) if validated else None, on_disk(test)
+    assert_same(protocol("linear-probe").run(*given, card), expected)
+
+
+def test_layers_are_probed_where_they_are(
+    make_split: Any, make_card: Any, request: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("benchmark.protocols.layers.MAX_EXAMPLES", 16)
+    parts = [make_split(n, n, signal=0.3) for n in (160, 100, 120)]
+    for split in parts:
+        noise = np.random.default_rng(len(split)).normal(size=(3, *split.embeddings.shape))
+        mixed = [split.embeddings + scale * n for scale, n in zip((2, 0.2, 1), noise, strict=True)]
+        split.layers = np.stack(mixed, 1).astype(np.float32)
+        split.embeddings = split.layers[:, -1]
+    expected = protocol("linear-probe").run(*parts, make_card())
+    request.getfixturevalue("small_blocks")
+    found = protocol("linear-probe").run(*map(on_disk, parts), make_card())
+    assert found.metrics["accuracy"].value == pytest.approx(expected.metrics["accuracy"].value)
+    assert found.hyperparameters["chosen"] == expected.hyperparameters["chosen"] == "layer 1"
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_patches_are_probed_where_they_are(
+    make_card: Any, request: Any, monkeypatch: Any, validated: bool
+) -> None:
+    monkeypatch.setattr("benchmark.protocols.segmentation.MAX_PATCHES", 600)
+    train, held, test = (discs(n, n) for n in (24, 10, 16))
+    card = make_card("segmentation", "dice", classes=("background", "wall", "cavity"))
+    expected = protocol("linear-probe").run(train, held if validated else None, test, card)
+    request.getfixturevalue("small_blocks")
+    given = on_disk(train), on_disk(held) if validated else None, on_disk(test)
+    found = protocol("linear-probe").run(*given, card)
+    assert found.counts == expected.counts
+    dice = expected.metrics["dice"].value  # of about equal penalties either may be chosen
+    assert found.metrics["dice"].value == pytest.approx(dice, abs=2e-3)
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_tiles_of_bags_are_probed_where_they_are(
+    make_card: Any, request: Any, monkeypatch: Any, validated: bool
+) -> None:
+    monkeypatch.setattr("benchmark.protocols.abmil._BLOCK", 2 * 16 * 10)
+    train, held, test = (slides(n, n, 1) for n in (40, 16, 24))
+    card = make_card("bags", "balanced_accuracy", classes=("benign", "tumour"))
+    expected = protocol("linear-probe").run(train, held if validated else None, test, card)
+    request.getfixturevalue("small_blocks")
+    given = on_disk(train), on_disk(held) if validated else None, on_disk(test)
+    found = protocol("linear-probe").run(*given, card)
+    assert found.hyperparameters["abmil"] == expected.hyperparameters["abmil"]
+    for name, estimate in expected.metrics.items():
+        assert found.metrics[name].value == pytest.approx(estimate.value), name

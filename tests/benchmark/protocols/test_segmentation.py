@@ -9,7 +9,7 @@ from benchmark.errors import SslBenchError
 from benchmark.overlap import Overlap
 from benchmark.protocols import protocol
 from benchmark.protocols.contract import Split
-from benchmark.protocols.segmentation import patch_shares, pixel_counts
+from benchmark.protocols.segmentation import annotated_patches, patch_shares, pixel_counts
 
 GRID, SIZE = 8, 32
 
@@ -24,7 +24,7 @@ def discs(number: int, seed: int, noise: float = 0.3, size: int = SIZE) -> Split
         cx, cy = generator.uniform(0.3, 0.7, 2) * size
         distance = np.hypot(xx - cx, yy - cy) / size
         mask = np.where(distance < 0.15, 2, np.where(distance < 0.3, 1, 0)).astype(np.uint8)
-        shares, _ = patch_shares(mask, (GRID, GRID), 3)
+        shares = patch_shares(mask, (GRID, GRID), 3)
         embeddings.append(shares @ mixing + noise * generator.normal(size=(GRID, GRID, 12)))
         masks.append(mask)
     return Split(
@@ -72,11 +72,13 @@ def test_ignored_pixels_do_not_count(card):
 
 def test_patch_shares_are_fractions_of_annotated_pixels():
     mask = np.array([[0, 0, 1, 255], [0, 1, 255, 255], [2, 2, 0, 1], [2, 2, 1, 0]], dtype=np.uint8)
-    shares, annotated = patch_shares(mask, (2, 2), 3)
+    shares = patch_shares(mask, (2, 2), 3)
     np.testing.assert_allclose(shares[0, 0], [0.75, 0.25, 0])
     np.testing.assert_allclose(shares[0, 1], [0, 1, 0])
     np.testing.assert_allclose(shares[1], [[0, 0, 1], [0.5, 0.5, 0]])
-    np.testing.assert_allclose(annotated, [[1, 0.25], [1, 1]])
+    mask[0:2, 2:] = 255
+    assert annotated_patches(mask, (2, 2), 3).tolist() == [True, False, True, True]
+    assert annotated_patches(mask, (2, 2), 2).tolist() == [True, False, False, True]
 
 
 def test_pixel_counts_give_the_scores_of_scikit_learn():
