@@ -313,11 +313,15 @@ def data_fetch(
     task: Annotated[list[str], typer.Argument(help="tasks, modalities or all")],
     data_dir: DataDir = None,
     workers: Annotated[int, typer.Option(min=1, help="files at a time")] = 4,
+    accept_terms: Annotated[
+        bool,
+        typer.Option("--accept-terms", help="you have agreed to the terms that a publisher asks"),
+    ] = False,
 ) -> None:
     """Download what may be downloaded; for the rest, say where to apply and where to put it."""
     from benchmark.commands.fetch import fetch_command
 
-    fetch_command(task, _place(data_dir), workers)
+    fetch_command(task, _place(data_dir), workers, accept_terms)
 
 
 @data_app.command("check")

@@ -52,7 +52,8 @@ class Distribution:
     layout: tuple[str, ...]
     downloads: tuple[Download, ...] = ()
     listings: tuple[Listing, ...] = ()  # further downloads, by lists that are got first
-    apply: str = ""  # for data behind an agreement: where to apply, what to put where
+    apply: str = ""  # what is not downloaded, or cannot be: where to apply, what to put where
+    terms: str = ""  # of use, to be agreed to before the download: where they are
 
     @property
     def fetched(self) -> bool:

@@ -294,7 +294,7 @@ class Task:
         return path
 
     def _how_to_get(self) -> str:
-        if self.distribution is not None and self.distribution.fetched:
+        if self.card.access == "download" and self.distribution and self.distribution.fetched:
             return f"`ssl-bench data fetch {self.card.name}` downloads it"
         return f"`ssl-bench data fetch {self.card.name}` says how to get it"
 

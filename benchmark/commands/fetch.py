@@ -30,8 +30,13 @@ from benchmark.task import Task
 FEW = 20  # files that get a progress bar each
 
 
-def fetch_command(names: list[str], data_dir: Path | str | None, workers: int) -> None:
-    """Fetch every dataset named, once; exit status 2 where one is still not there."""
+def fetch_command(
+    names: list[str], data_dir: Path | str | None, workers: int, accept_terms: bool = False
+) -> None:
+    """Fetch every dataset named, once; exit status 2 where one is still not there.
+
+    accept_terms: the user has agreed to the terms of use that a publisher asks for.
+    """
     if isinstance(data_dir, str):
         raise SslBenchError(
             f"--data-dir {data_dir}: datasets are downloaded into a folder; name one, and copy it "
@@ -51,15 +56,16 @@ def fetch_command(names: list[str], data_dir: Path | str | None, workers: int) -
     lacking = 0
     for task in wanted:
         try:
-            lacking += not _fetch_one(task, data_dir, workers, console)
+            lacking += not _fetch_one(task, data_dir, workers, accept_terms, console)
         except SslBenchError as error:  # the others may still be had
             console.print(f"[red]{task.source}[/]: {escape(str(error))}", soft_wrap=True)
+            _say_where(task, data_dir, console)
             lacking += 1
     if lacking:
         sys.exit(2)
 
 
-def _fetch_one(task: Task, root: Path, workers: int, console: Console) -> bool:
+def _fetch_one(task: Task, root: Path, workers: int, accept_terms: bool, console: Console) -> bool:
     """Whether the dataset is there in the end."""
     distribution = task.distribution
     assert distribution is not None
@@ -69,6 +75,13 @@ def _fetch_one(task: Task, root: Path, workers: int, console: Console) -> bool:
         console.print(f"[green]{task.source}[/] is there: {found}", soft_wrap=True)
         return True
     downloads: tuple[Download, ...] = ()
+    if distribution.terms and not accept_terms:
+        console.print(
+            f"[yellow]{task.source}[/]: {escape(distribution.terms)}, then run the command again "
+            "with --accept-terms",
+            soft_wrap=True,
+        )
+        return False
     if distribution.fetched:
         place = found or root / distribution.folders[0]
         downloads = downloads_of(distribution, place)
@@ -92,16 +105,24 @@ def _fetch_one(task: Task, root: Path, workers: int, console: Console) -> bool:
                 soft_wrap=True,
             )
         return True
+    _say_where(task, root, console)
+    return False
+
+
+def _say_where(task: Task, root: Path, console: Console) -> None:
+    """Where to get by hand what is not there, and where to put it."""
+    distribution = task.distribution
+    assert distribution is not None
+    folder = distribution.find(root) or root / distribution.folders[0]
     if distribution.apply:
         console.print(f"[yellow]{task.source}[/]: {escape(distribution.apply)}", soft_wrap=True)
-    console.print(
-        f"{task.source} belongs in {root / distribution.folders[0]}, which still lacks "
-        f"{escape(', '.join(lacking))}",
-        soft_wrap=True,
-    )
+    if lacking := distribution.missing(folder):
+        console.print(
+            f"{task.source} belongs in {folder}, which still lacks {escape(', '.join(lacking))}",
+            soft_wrap=True,
+        )
     if task.card.homepage:
         console.print(f"home: {task.card.homepage}", soft_wrap=True)
-    return False
 
 
 def _each(bars: Progress) -> Watch:

@@ -2,7 +2,8 @@
 
 Layout: `images/*.png` with `masks/*.png` of the same names for training, `test/images/*.png` with
 `test/masks/*.png`: the official 40 test images. Images are grey or RGB; masks are index-coloured:
-0 background, 1 nerve, 2 vessel. There is no index file and no name of a patient.
+0 background, 1 nerve, 2 vessel. There is no index file and no name of a patient. The set is the
+folder `dataset/` of https://github.com/tmkand/usgra-seg.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark.distribution import Distribution
+from benchmark.distribution import Distribution, Download
 from benchmark.errors import DatasetError
 from benchmark.task import Task
 from tasks.echo.video_files import class_mask, grey_still
+
+COMMIT = "66dc77df2a64c7d372d1e783648644561bc693c5"
 
 
 class UsgraSeg(Task):
@@ -25,9 +28,12 @@ class UsgraSeg(Task):
     distribution = Distribution(
         folders=("usgra-seg", "USGRA-Seg", "USGRA"),
         layout=("images/*.png", "masks/*.png", "test/images/*.png", "test/masks/*.png"),
-        apply=(
-            "Get USGRA-Seg (CC BY 4.0) from its authors and put images/, masks/ and test/ into "
-            "<data-dir>/usgra-seg/."
+        downloads=(
+            Download(
+                f"https://github.com/tmkand/usgra-seg/archive/{COMMIT}.zip",
+                name="usgra-seg.zip",
+                strip=2,
+            ),
         ),
     )
 

@@ -17,17 +17,21 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.distribution import Distribution
+from benchmark.distribution import Distribution, Download
 from benchmark.errors import DatasetError
 from benchmark.task import Task
 from tasks.pointcloud.hdf5_clouds import labels_of, read_block, spans
 
 FOLDERS = ("ScanObjectNN", "h5_files", "scanobjectnn_h5_files")
 FILES = {"train": "training_objectdataset", "test": "test_objectdataset"}
+TERMS = "fill in the form of the terms of use at https://hkust-vgd.github.io/scanobjectnn/"
 APPLY = (
-    "agree to the terms of use at https://hkust-vgd.github.io/scanobjectnn/, download h5_files.zip "
-    "and unpack it in a folder ScanObjectNN, so that there is ScanObjectNN/h5_files/main_split or "
-    "ScanObjectNN/main_split"
+    "download h5_files.zip from https://hkust-vgd.github.io/scanobjectnn/ and unpack it in a folder "
+    "ScanObjectNN, so that there is ScanObjectNN/h5_files/main_split or ScanObjectNN/main_split"
+)
+# address and md5 as in src/torch_pointcloud/datasets/scanobjectnn.py of arthurdjn/pytorch-pointcloud
+ARCHIVE = Download(
+    "https://hkust-vgd.ust.hk/scanobjectnn/h5_files.zip", md5="36876af479f9ad39abad5ebcd89038dd"
 )
 COPIES = 5  # of one object in the perturbed variants, at most
 RUN = 5 * COPIES
@@ -36,7 +40,8 @@ RUN = 5 * COPIES
 def published(folder: str, suffix: str = "") -> Distribution:
     """Where the files of a variant are."""
     names = [f"{folder}/{stem}{suffix}.h5" for stem in FILES.values()]
-    return Distribution(FOLDERS, tuple(f"{name}|h5_files/{name}" for name in names), apply=APPLY)
+    layout = tuple(f"{name}|h5_files/{name}" for name in names)
+    return Distribution(FOLDERS, layout, (ARCHIVE,), apply=APPLY, terms=TERMS)
 
 
 def neighbours(labels: NDArray[np.int64]) -> list[int]:

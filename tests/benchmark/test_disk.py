@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from benchmark import decoding
 from benchmark.catalog import load_task
 from benchmark.commands.fetch import fetch_command
 from benchmark.datacheck import check_task, task_state
-from benchmark.distribution import Distribution
+from benchmark.distribution import Distribution, Download
 from benchmark.errors import DatasetError
 from benchmark.events import Event, RunOptions
 from benchmark.plan import EncoderRef, Unit
@@ -279,6 +280,29 @@ def test_fetching_what_has_to_be_applied_for_says_how(
     write(tmp_path)
     fetch_command(["mock-disk"], tmp_path, 1)
     assert "is there" in capsys.readouterr().out
+
+
+def test_terms_of_use_come_before_the_download_and_instructions_after_a_failed_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = Download("file:///nowhere/mock.zip")
+    kind = type(load_task("mock-disk"))
+    assert kind.distribution is not None
+    gated = replace(kind.distribution, downloads=(refused,), terms="agree to the mock's terms")
+    monkeypatch.setattr(kind, "distribution", gated)
+
+    def told(*accept: bool) -> str:
+        with pytest.raises(SystemExit) as caught:
+            fetch_command(["mock-disk"], tmp_path, 1, *accept)
+        assert caught.value.code == 2
+        return " ".join(capsys.readouterr().out.split())
+
+    assert "agree to the mock's terms, then run the command again with --accept-terms" in told()
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr("benchmark.download.ATTEMPTS", 1)
+    assert "mock.zip: no connection" in (text := told(True))
+    assert "Ask the mock." in text
+    assert "still lacks meta.csv" in text
 
 
 def test_scores_of_official_folds_are_means_over_folds(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from PIL import Image
 from benchmark.catalog import load_task
 from benchmark.datacheck import check_task
 from benchmark.prepare import read_row
+from tasks.echo.usgra_seg import COMMIT
 
 PALETTE = [0, 0, 0, 128, 0, 0, 0, 128, 0]
 
@@ -52,6 +53,17 @@ def test_real_images(shared_data, findings, score):
 def test_a_small_copy_is_scored(root, findings, score):
     assert all(finding.passed for finding in findings("usgra-seg", root).values())
     assert score("usgra-seg", root, "flow-statistics").score.value > 0.5
+
+
+def test_what_is_fetched_is_read(root, tmp_path, fetched, findings):
+    copy = tmp_path / "archive" / "usgra-seg-1" / "dataset"
+    (copy.parent / "models").mkdir(parents=True)
+    (copy.parent / "README.md").write_text("not wanted")
+    (root / "USGRA-Seg").rename(copy)
+    address = f"https://github.com/tmkand/usgra-seg/archive/{COMMIT}.zip"
+    fetched("usgra-seg", {address: copy.parents[1]}, tmp_path / "new")
+    found = findings("usgra-seg", tmp_path / "new")
+    assert all(finding.passed for finding in found.values())
 
 
 def no_mask(folder):
