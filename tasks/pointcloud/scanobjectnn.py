@@ -26,10 +26,11 @@ FOLDERS = ("ScanObjectNN", "h5_files", "scanobjectnn_h5_files")
 FILES = {"train": "training_objectdataset", "test": "test_objectdataset"}
 TERMS = "fill in the form of the terms of use at https://hkust-vgd.github.io/scanobjectnn/"
 APPLY = (
-    "download h5_files.zip from https://hkust-vgd.github.io/scanobjectnn/ and unpack it in a folder "
-    "ScanObjectNN, so that there is ScanObjectNN/h5_files/main_split or ScanObjectNN/main_split"
+    "download h5_files.zip from https://hkust-vgd.github.io/scanobjectnn/ and unpack it in a "
+    "folder ScanObjectNN, so that there is ScanObjectNN/h5_files/main_split or "
+    "ScanObjectNN/main_split"
 )
-# address and md5 as in src/torch_pointcloud/datasets/scanobjectnn.py of arthurdjn/pytorch-pointcloud
+# both as in arthurdjn/pytorch-pointcloud, src/torch_pointcloud/datasets/scanobjectnn.py
 ARCHIVE = Download(
     "https://hkust-vgd.ust.hk/scanobjectnn/h5_files.zip", md5="36876af479f9ad39abad5ebcd89038dd"
 )
