@@ -109,7 +109,8 @@ def _statistics(split: Split) -> tuple[Array, Array]:
     for _, block in row_blocks(tiles):
         squares += np.square(block - mean).sum(0)
     spread = np.sqrt(squares / len(tiles))
-    return mean.astype(np.float32), np.where(spread > 1e-7 * np.abs(mean), spread, 1.0).astype(np.float32)
+    spread[spread <= 1e-7 * np.abs(mean)] = 1.0
+    return mean.astype(np.float32), spread.astype(np.float32)
 
 
 def _bags(split: Split, mean: Array, spread: Array) -> Bags:
