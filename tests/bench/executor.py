@@ -1,6 +1,7 @@
 """Executors: speed-up of Ray workers, what the executor itself costs, and the plan's prediction.
 
     python tests/bench/executor.py speedup [--encoder speed-waiting]   two workers against one
+    python tests/bench/executor.py ceiling [--encoder speed-resnet]   the same without any executor
     python tests/bench/executor.py overhead [--shards 1000]      Ray against local, tiny shards
     python tests/bench/executor.py many [--shards 10000]         the driver with many tiny shards
     python tests/bench/executor.py plan [--executor ray]         predicted against measured time
@@ -21,6 +22,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 PLUGIN = str(HERE / "plugin")
@@ -88,6 +90,52 @@ def speedup(examples: int, encoder: str) -> None:
                 f"{rate:.0f} tiles/s; Ray's workers started in {watch.first - watch.begun:.1f} s"
             )
     print(f"speed-up {seconds[1] / seconds[2]:.2f}")
+
+
+def forwards(encoder: str, examples: int, start: Any, took: Any) -> None:
+    """The forward alone over batches of 32 noise tiles, one thread, when all are ready."""
+    import torch
+
+    from benchmark.encoder import load_encoder
+
+    torch.set_num_threads(1)
+    loaded = load_encoder(encoder, init="random")
+    side = loaded.spec.size  # type: ignore[attr-defined]
+    batch = torch.randn(32, 3, side, side)
+    with torch.inference_mode():
+        loaded.module(batch)
+        start.wait()
+        begun = time.perf_counter()
+        for _ in range(examples // len(batch)):
+            loaded.module(batch)
+    took.put(time.perf_counter() - begun)
+
+
+def ceiling(examples: int, encoder: str) -> None:
+    """What two processes that do nothing but the forward gain over one: of the machine, not ours.
+
+    One and two processes in turn, three times; the medians count.
+    """
+    import multiprocessing
+    import statistics
+
+    context = multiprocessing.get_context("spawn")
+    rates: dict[int, list[float]] = {1: [], 2: []}
+    for count in (1, 2) * 3:
+        start, took = context.Barrier(count), context.Queue()
+        many = [
+            context.Process(target=forwards, args=(encoder, examples // 2, start, took))
+            for _ in range(count)
+        ]
+        for process in many:
+            process.start()
+        seconds = max(took.get() for _ in many)
+        for process in many:
+            process.join()
+        rates[count].append(count * (examples // 2) / seconds)
+        print(f"{count} process{'es' * (count > 1)}: {rates[count][-1]:.0f} tiles/s")
+    one, two = (statistics.median(rates[count]) for count in (1, 2))
+    print(f"two processes against one, the forward alone: {two / one:.2f}")
 
 
 def overhead(shards: int) -> None:
@@ -176,7 +224,7 @@ def plan(executor: str, models: list[str], tasks: list[str], workers: int) -> No
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=["speedup", "overhead", "many", "plan"])
+    parser.add_argument("what", choices=["speedup", "ceiling", "overhead", "many", "plan"])
     parser.add_argument("--examples", type=int, default=4096)
     parser.add_argument("--shards", type=int)
     parser.add_argument("--executor", default="local", choices=["local", "ray"])
@@ -188,6 +236,8 @@ def main() -> None:
     os.environ["SSL_BENCH_SPEED_EXAMPLES"] = str(arguments.examples)
     if arguments.what == "speedup":
         speedup(arguments.examples, arguments.encoder)
+    elif arguments.what == "ceiling":
+        ceiling(arguments.examples, arguments.encoder)
     elif arguments.what == "overhead":
         overhead(arguments.shards or 1000)
     elif arguments.what == "many":

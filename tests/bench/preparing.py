@@ -57,10 +57,12 @@ def write_wfdb(folder: Path, index: int) -> int:
 
 
 def write_h5(folder: Path, index: int) -> int:
-    """1,024 tiles of 96 x 96 to a file."""
+    """1,024 tiles of 96 x 96 to a file, which gzip makes a tenth smaller, as it does PCam's: bytes
+    that are equally frequent it would only copy."""
     import h5py
 
-    tiles = np.random.default_rng(index).integers(0, 255, (1024, 96, 96, 3), np.uint8)
+    rng = np.random.default_rng(index)
+    tiles = rng.normal(170, 30, (1024, 96, 96, 3)).clip(0, 255).astype(np.uint8)
     with h5py.File(folder / f"{index}.h5", "w") as file:
         file.create_dataset("x", data=tiles, chunks=(32, 96, 96, 3), compression="gzip")
     return tiles.nbytes
