@@ -37,6 +37,15 @@ class Download:
     joins: str = ""
 
 
+def kaggle(dataset: str) -> Download:
+    """The archive of a public dataset on Kaggle, `owner/name`, which is served without an account
+    (README of Kaggle/kagglehub, "Authenticate") and without a stated checksum."""
+    return Download(
+        f"https://www.kaggle.com/api/v1/datasets/download/{dataset}",
+        name=f"{dataset.partition('/')[2]}.zip",
+    )
+
+
 @dataclass(frozen=True)
 class Distribution:
     """The official layout of a dataset on disk and the way to get it.

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, ClassVar
 
-from benchmark.distribution import Distribution
+from benchmark.distribution import Distribution, kaggle
 from benchmark.errors import DatasetError
 from benchmark.task import Task
 from tasks.astronomy.series_lines import even_light_curve, line_at, lines, numbers
@@ -32,10 +32,10 @@ class KeplerLabelled(Task):
     distribution = Distribution(
         folders=("kepler-labelled", "kepler-labelled-time-series-data", "exoplanet-hunting"),
         layout=tuple(FILES.values()),
+        downloads=(kaggle("keplersmachines/kepler-labelled-time-series-data"),),
         apply=(
             "Download exoTrain.csv and exoTest.csv from https://www.kaggle.com/datasets/"
-            "keplersmachines/kepler-labelled-time-series-data (an account is needed) into "
-            "kepler-labelled/."
+            "keplersmachines/kepler-labelled-time-series-data into kepler-labelled/."
         ),
     )
 

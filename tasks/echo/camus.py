@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark.distribution import Distribution
+from benchmark.distribution import Distribution, Download
 from benchmark.errors import DatasetError
 from benchmark.files import number, reading
 from benchmark.task import Task
@@ -28,6 +28,13 @@ from tasks.echo.volume_files import SUFFIXES, read_images
 VIEWS, MOMENTS = ("2CH", "4CH"), ("ED", "ES")
 FOLDERS = ("database_nifti", "training", "testing", ".")
 LISTS = {"training": "train", "validation": "validation", "testing": "test"}
+# the university's archive; address as in torch_em/data/datasets/medical/camus.py of
+# constantinpape/torch-em
+ARCHIVE = Download(
+    "https://humanheart-project.creatis.insa-lyon.fr/database/api/v1/folder/"
+    "63fde55f73e9f004868fb7ac/download",
+    name="CAMUS_public.zip",
+)
 OWN_SPLIT = {"9": "validation", "0": "test"}  # by the last digit of the patient's number
 
 
@@ -39,10 +46,13 @@ class _Camus(Task):
             + "|patient*/Info_4CH.cfg",
             "database_split/*.txt|*/patient*/*|patient*/*",
         ),
+        downloads=(ARCHIVE,),
         apply=(
-            "Register at https://www.creatis.insa-lyon.fr/Challenge/camus/ and put database_nifti/ "
-            "and database_split/ into <data-dir>/camus/."
+            "Get the folder CAMUS_public at https://humanheart-project.creatis.insa-lyon.fr/"
+            "database/#collection/6373703d73e9f0047faa1bc8 and put its database_nifti/ and "
+            "database_split/ into <data-dir>/camus/."
         ),
+        terms="agree to the terms of use at https://www.creatis.insa-lyon.fr/Challenge/camus/",
     )
 
     @cached_property

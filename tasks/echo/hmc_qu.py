@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark.distribution import Distribution, matches
+from benchmark.distribution import Distribution, kaggle, matches
 from benchmark.errors import DatasetError
 from benchmark.files import read_csv, reading
 from benchmark.task import Task, folds
@@ -28,6 +28,7 @@ APPLY = (
     "Download the data set at https://www.kaggle.com/datasets/aysendegerli/hmcqu-dataset and put "
     "A4C.xlsx, A2C.xlsx and HMC-QU/ into <data-dir>/hmc-qu/."
 )
+DOWNLOADS = (kaggle("aysendegerli/hmcqu-dataset"),)
 FOLDERS = ("hmc-qu", "HMC-QU", "HMC_QU", "hmcqu-dataset", "archive")
 INFARCTION = {"mi": True, "non-mi": False}
 
@@ -42,7 +43,7 @@ class HmcQuA4C(Task):
     source: ClassVar[str] = "hmc-qu-a4c"
     view: ClassVar[str] = "A4C"
     splits = folds(FOLDS)
-    distribution = Distribution(folders=FOLDERS, layout=_layout("A4C"), apply=APPLY)
+    distribution = Distribution(FOLDERS, _layout("A4C"), DOWNLOADS, apply=APPLY)
 
     @cached_property
     def _listing(self) -> list[dict[str, Any]]:
@@ -81,7 +82,7 @@ class HmcQuA2C(HmcQuA4C):
 
     source: ClassVar[str] = "hmc-qu-a2c"
     view: ClassVar[str] = "A2C"
-    distribution = Distribution(folders=FOLDERS, layout=_layout("A2C"), apply=APPLY)
+    distribution = Distribution(FOLDERS, _layout("A2C"), DOWNLOADS, apply=APPLY)
 
 
 def _dealt(clips: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmark.distribution import Distribution, matches
+from benchmark.distribution import Distribution, Download, kaggle, matches
 from benchmark.errors import DatasetError
 from benchmark.files import read_csv
 from benchmark.task import Task, folds
@@ -25,6 +25,10 @@ from tasks.histopathology.image_files import AGAIN, opened_image, placed_image
 GROUPS = "lc25000_image_groups.csv"
 CLASSES = ("colon_aca", "colon_n", "lung_aca", "lung_n", "lung_scc")
 SIDE = 768
+LIST = (
+    "https://raw.githubusercontent.com/GeorgeBatch/LC25000-clean/"
+    f"912f342fe2a781e847f395d79982dad4d3d425ae/kaggle/{GROUPS}"
+)
 
 
 class Lc25000(Task):
@@ -37,6 +41,10 @@ class Lc25000(Task):
         layout=(
             *(f"**/{name}/*.jp*g" for name in CLASSES),
             f"{GROUPS}|**/colon_n/*.jp*g",  # not in every copy: matched where it is there
+        ),
+        downloads=(
+            kaggle("andrewmvd/lung-and-colon-cancer-histopathological-images"),
+            Download(LIST),
         ),
         apply=(
             "Get LC25000.zip as https://github.com/tampapath/lung_colon_image_set says, unpack it "

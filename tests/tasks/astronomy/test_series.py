@@ -129,6 +129,13 @@ def test_kepler_scores(tmp_path, score, findings):
     assert curve[-1, 0] == pytest.approx((POINTS - 1) * 29.4 / 1440, rel=1e-5)
 
 
+def test_kepler_is_fetched_from_kaggle(tmp_path, fetched, findings):
+    address = "https://www.kaggle.com/api/v1/datasets/download/"
+    address += "keplersmachines/kepler-labelled-time-series-data"
+    fetched(KEPLER, {address: write_kepler(tmp_path)}, tmp_path / "new")
+    assert all(found.passed for found in findings(KEPLER, tmp_path / "new").values())
+
+
 def test_kepler_columns_in_any_order(tmp_path):
     folder = write_kepler(tmp_path)
     before = read_row(load_task(KEPLER, tmp_path).load()["test"], 3)

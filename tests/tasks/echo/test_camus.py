@@ -81,6 +81,15 @@ def test_checks_and_scores(request, findings, score, task, release):
     assert score(task, root, "flow-statistics").score.value > 0.2
 
 
+def test_the_universitys_archive_is_fetched_and_read(nifti, tmp_path, fetched, findings):
+    address = "https://humanheart-project.creatis.insa-lyon.fr/database/api/v1/folder/"
+    address += "63fde55f73e9f004868fb7ac/download"
+    fetched("camus-view", {address: nifti / "camus"}, tmp_path / "new")
+    found = findings("camus-view", tmp_path / "new")
+    assert all(finding.passed for finding in found.values())
+    assert "32 train, 12 validation, 16 test" in found["examples"].detail
+
+
 def test_examples_follow_the_official_lists(nifti):
     data = load_task("camus-view", nifti).load()
     assert [part.num_rows for part in data.values()] == [32, 12, 16]

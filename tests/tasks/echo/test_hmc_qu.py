@@ -53,6 +53,13 @@ def test_checks_and_scores(root, findings, score, task):
     assert score(task, root, "flow-statistics").score.value > 0.9
 
 
+def test_both_views_are_fetched_from_kaggle(root, tmp_path, fetched, findings):
+    address = "https://www.kaggle.com/api/v1/datasets/download/aysendegerli/hmcqu-dataset"
+    for task in ("hmc-qu-mi-a4c", "hmc-qu-mi-a2c"):
+        fetched(task, {address: root / "hmc-qu"}, tmp_path / "new")
+        assert all(finding.passed for finding in findings(task, tmp_path / "new").values())
+
+
 def test_folds_keep_patients_together_and_share_infarctions(root):
     data = load_task("hmc-qu-mi-a4c", root).load()
     assert list(data) == [f"fold-{i}" for i in range(1, 6)]

@@ -14,6 +14,7 @@ from PIL import Image
 from benchmark.catalog import load_task
 from benchmark.prepare import read_row
 from tasks.histopathology.dealt_folds import fold_of
+from tasks.histopathology.lc25000 import GROUPS, LIST
 
 STEMS = {
     "colon_image_sets/colon_aca": "colonca",
@@ -55,6 +56,20 @@ def test_score(tmp_path: Path, score: Callable[..., Any], findings: Callable[...
     assert findings("lc25000", tmp_path)["groups"].passed
     result = score("lc25000", tmp_path, "tissue-texture")
     assert result.metrics["balanced_accuracy"].value > 0.8
+
+
+def test_images_and_list_are_fetched(
+    tmp_path: Path, fetched: Callable[..., None], findings: Callable[..., Any]
+) -> None:
+    copy = make(tmp_path)
+    groups = (copy / GROUPS).read_bytes()
+    (copy / GROUPS).unlink()
+    images = "andrewmvd/lung-and-colon-cancer-histopathological-images"
+    files = {f"https://www.kaggle.com/api/v1/datasets/download/{images}": copy, LIST: groups}
+    fetched("lc25000", files, tmp_path / "new")
+    found = findings("lc25000", tmp_path / "new")["groups"]
+    assert found.passed
+    assert (tmp_path / "new" / "lc25000" / GROUPS).read_bytes() == groups
 
 
 def test_without_the_list_every_file_is_a_group(tmp_path: Path) -> None:
