@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.distribution import Distribution, matches
+from benchmark.distribution import Distribution, Download, matches
 from benchmark.errors import DatasetError
 from benchmark.files import number, read_csv
 from benchmark.task import Task
@@ -29,6 +29,11 @@ from tasks.audio.sound_files import audio
 
 BASES = ("", "dataset/", "real/", "data/real/")
 INDEX = {"train": "validation/validation", "test": "eval/public"}
+# tables at the last commit; the archive as in its desed/desed/download.py
+REPOSITORY = (
+    "https://raw.githubusercontent.com/turpaultn/DESED/0686178dd218b431ef1606e5a2139df7c543b07b"
+)
+ARCHIVE = "https://zenodo.org/record/4560759/files/DESED_public_eval.tar.gz"
 COLUMNS = ("filename", "onset", "offset", "event_label")
 
 
@@ -47,11 +52,20 @@ class Desed(Task):
             f"{_somewhere('audio/validation/*.*')}|{_somewhere('audio/validation/validation/*.*')}",
             _somewhere("audio/eval/public/*.*"),
         ),
+        downloads=(
+            Download(
+                f"{REPOSITORY}/data/real/metadata/validation/validation.tsv",
+                into="metadata/validation",
+                size=221316,
+                sha256="aa137f17507407ff08fd245ba63c2af4383c0a8fff9e5a89938df7de0c363871",
+            ),
+            Download(ARCHIVE),
+        ),
         apply=(
-            "the recordings are from YouTube: `pip install desed` and "
-            "`desed.download_real('desed')` (https://github.com/turpaultn/DESED) write metadata/ "
-            "and audio/; the authors send recordings that are no longer online. The evaluation set "
-            "is also at https://zenodo.org/record/4560759 (DESED_public_eval.tar.gz)"
+            "the recordings of the validation set are on YouTube: `pip install desed` and "
+            "`desed.download_audioset_data(FOLDER, weak=False, unlabel_in_domain=False)`, where "
+            "FOLDER is this dataset's, write them to audio/validation/validation/; those that are "
+            "no longer online the authors send (FAQ of https://github.com/turpaultn/DESED)"
         ),
     )
 

@@ -27,9 +27,10 @@ RECORDINGS = "|".join(f"{root}/id*/*/*.wav" for root in ROOTS)
 TRIALS = ("veri_test2.txt", "veri_test.txt", "voxceleb1_test_v2.txt")
 FOLDERS = ("voxceleb1", "VoxCeleb1", "vox1")
 APPLY = (
-    "ask for access at https://www.robots.ox.ac.uk/~vgg/data/voxceleb/, then put vox1_dev_wav (its "
-    "parts joined) and vox1_test_wav, unpacked, into voxceleb1/wav, or into voxceleb1/dev/wav and "
-    "voxceleb1/test/wav, and {} of that page beside them"
+    "ask for access at https://mm.kaist.ac.kr/datasets/voxceleb/ (the former page, "
+    "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/, asks for a password by now), then put "
+    "vox1_dev_wav (its parts joined) and vox1_test_wav, unpacked, into voxceleb1/wav, or into "
+    "voxceleb1/dev/wav and voxceleb1/test/wav, and {} of that page beside them"
 )
 
 

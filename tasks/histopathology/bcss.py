@@ -47,9 +47,10 @@ class Bcss(Task):
         folders=("bcss", "BCSS", "0_Public-data-Amgad2019_0.25MPP"),
         layout=("masks/*.png", "rgbs_colorNormalized/*.png|images/*.png"),
         apply=(
-            "Get the images and masks at 0.25 micrometres per pixel as "
-            "https://github.com/PathologyDataScience/BCSS says (CC0) and put masks/ and "
-            "rgbs_colorNormalized/ (or images/) into <data-dir>/bcss/."
+            "Download the folder 0_Public-data-Amgad2019_0.25MPP (CC0) at https://drive.google.com/"
+            "drive/folders/1zqbdkQF8i5cEmZOGmbdQm-EP8dRYtvss (the link of "
+            "https://github.com/PathologyDataScience/BCSS) and put its masks/ and "
+            "rgbs_colorNormalized/ into <data-dir>/bcss/."
         ),
     )
 

@@ -12,6 +12,7 @@ import soundfile
 
 from benchmark.catalog import load_task
 from benchmark.prepare import read_row
+from tasks.audio.desed import ARCHIVE, REPOSITORY
 
 RATE = 16_000
 SECONDS = 4
@@ -68,6 +69,28 @@ def test_layout_and_scores(
 def test_other_places(tmp_path: Path, base: str, nested: bool) -> None:
     make(tmp_path, base, nested)
     assert len(load_task("desed", tmp_path).load()["test"]) == 8
+
+
+def test_all_but_the_validation_recordings_are_fetched(
+    tmp_path: Path,
+    fetched: Callable[..., None],
+    findings: Callable[..., Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    copy, new = make(tmp_path), tmp_path / "new"
+    table, recordings = "metadata/validation/validation.tsv", "audio/validation/validation"
+    moved = tmp_path / "from YouTube"
+    (copy / recordings).rename(moved)
+    files = {f"{REPOSITORY}/data/real/{table}": (copy / table).read_bytes(), ARCHIVE: copy}
+    with pytest.raises(SystemExit):
+        fetched("desed", files, new)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "desed.download_audioset_data" in told
+    assert "still lacks audio/validation/*.*" in told
+    (new / "desed" / recordings).parent.mkdir(exist_ok=True)
+    moved.rename(new / "desed" / recordings)
+    fetched("desed", files, new)
+    assert all(found.passed for found in findings("desed", new).values())
 
 
 def test_video_in_both_sets(tmp_path: Path) -> None:
