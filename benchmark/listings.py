@@ -53,7 +53,7 @@ class ChecksumList:
     def files(self) -> list[Download]:
         base = self.url.rpartition("/")[0]
         found = []
-        for line in _get(self.url).decode(errors="replace").splitlines():
+        for line in answer_of(self.url).decode(errors="replace").splitlines():
             checksum, _, name = line.strip().partition(" ")
             name = name.strip().removeprefix("*").removeprefix("./")
             if not any(fnmatch(name, pattern) for pattern in self.keep):
@@ -62,7 +62,7 @@ class ChecksumList:
             if kind is None:
                 raise SslBenchError(f"{self.url}: {checksum[:80]!r} is no md5 or sha256")
             found.append(_named(f"{base}/{quote(name)}", name, **{kind: checksum.lower()}))
-        return _some(found, self.url)
+        return some_of(found, self.url)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class HubDataset:
             for pattern in self.keep
             for name in _first_choice(pattern, list(there))
         ]
-        return _some(files, page)
+        return some_of(files, page)
 
 
 @dataclass(frozen=True)
@@ -181,15 +181,25 @@ def _named(url: str, path: str, **facts: str | int | None) -> Download:
     return Download(url, name=place.name, into=str(place.parent), unpack=False, **facts)  # type: ignore[arg-type]
 
 
-def _some(files: Sequence[Download], where: str) -> list[Download]:
+def some_of(files: Sequence[Download], where: str) -> list[Download]:
+    """The files, of which there has to be one.
+
+    Raises:
+        SslBenchError: there is none.
+    """
     if not files:
         raise SslBenchError(f"{where} lists none of the files expected: the publisher changed it")
     return list(files)
 
 
-def _get(url: str) -> bytes:
+def answer_of(url: str, timeout: float = 30) -> bytes:
+    """What a server answers, to the length of a list.
+
+    Raises:
+        SslBenchError: it does not, or refuses.
+    """
     try:
-        with urlopen(Request(url, headers={"User-Agent": "ssl-bench"}), timeout=30) as answer:
+        with urlopen(Request(url, headers={"User-Agent": "ssl-bench"}), timeout=timeout) as answer:
             content: bytes = answer.read(MOST)
             return content
     except (URLError, OSError) as error:

@@ -116,7 +116,7 @@ def _say_where(task: Task, root: Path, console: Console) -> None:
     folder = distribution.find(root) or root / distribution.folders[0]
     if distribution.apply:
         console.print(f"[yellow]{task.source}[/]: {escape(distribution.apply)}", soft_wrap=True)
-    if lacking := distribution.missing(folder):
+    if lacking := [choices.partition("|")[0] for choices in distribution.missing(folder)]:
         console.print(
             f"{task.source} belongs in {folder}, which still lacks {escape(', '.join(lacking))}",
             soft_wrap=True,

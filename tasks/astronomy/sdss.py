@@ -18,6 +18,7 @@ from benchmark.task import Task, folds
 from tasks.astronomy.dealt_folds import deal_folds
 from tasks.astronomy.fits_files import read_spectrum, table_row
 from tasks.astronomy.sky_positions import objects_at
+from tasks.astronomy.skyserver import SpectrumSample
 
 NAME = "**/spec-[0-9]*-[0-9][0-9][0-9][0-9][0-9]-[0-9]*.fits"
 LAYOUT = f"{NAME}|{NAME}.gz"
@@ -33,6 +34,7 @@ class Sdss(Task):
     distribution = Distribution(
         folders=("sdss", "sdss-spectra", "sdss-lite"),
         layout=(LAYOUT,),
+        listings=(SpectrumSample(("GALAXY", "QSO", "STAR"), 1000),),
         apply=(
             "Choose spectra on https://dr17.sdss.org/optical/spectrum/search (or by CasJobs), "
             "download their spec-PLATE-MJD-FIBER.fits files and put them below sdss/, in folders "

@@ -30,8 +30,8 @@ RUNS = 10
 APPLY = (
     "get the ModelNet few-shot dataset at https://cloud.tsinghua.edu.cn/d/d4aac5b8f02749e3bdaa/ or "
     "by another link in DATASET.md of https://github.com/Julie-tang00/Point-BERT and put its "
-    "folders 5way_10shot, 5way_20shot, 10way_10shot and 10way_20shot, each with 0.pkl to 9.pkl, into "
-    "ModelNetFewshot/"
+    "folders 5way_10shot, 5way_20shot, 10way_10shot and 10way_20shot, each with 0.pkl to 9.pkl, "
+    "into ModelNetFewshot/"
 )
 
 

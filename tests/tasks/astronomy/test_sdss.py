@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlencode
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from astropy.io import fits
 
 from benchmark.catalog import load_task
 from tasks.astronomy.sky_positions import objects_at
+from tasks.astronomy.skyserver import QUERY, SAMPLE, SPECTRA
 
 TASK = "sdss-class"
 SLOPES = {"GALAXY": 1.0, "QSO": -1.0, "STAR": 0.0}
@@ -60,6 +62,36 @@ def root(tmp_path: Path) -> Path:
 def test_scores_and_has_no_leaks(root, score, findings):
     assert all(found.passed for found in findings(TASK, root).values())
     assert score(TASK, root, "astro-statistics").metrics["balanced_accuracy"].value > 0.9
+
+
+def answers(root: Path, number: int, after: str = "") -> dict[str, bytes]:
+    """What SkyServer and the archive answer, `number` spectra of every class in the sample."""
+    files = {}
+    for place, kind in enumerate(SLOPES):
+        names = [file_of(root, n) for n in range(place, 30, 3)]
+        table = ["#Table1", "plate,mjd,fiberID"]
+        table += [",".join(str(int(part)) for part in name.stem.split("-")[1:]) for name in names]
+        sql = SAMPLE.format(number=number, kind=kind)
+        query = urlencode({"searchtool": "SQL", "format": "csv", "cmd": sql})
+        files[f"{QUERY}?{query}"] = ("\r\n".join(table) + "\r\n" + after).encode()
+        files |= {f"{SPECTRA}/4055/{name.name}": name.read_bytes() for name in names}
+    return files
+
+
+def test_a_sample_is_chosen_by_skyserver_and_fetched(root, tmp_path, fetched, findings):
+    fetched(TASK, answers(root, 1000), tmp_path / "new")
+    assert all(found.passed for found in findings(TASK, tmp_path / "new").values())
+    found = sorted(path.name for path in (tmp_path / "new" / "sdss" / "4055").iterdir())
+    assert found == [file_of(root, n).name for n in range(30)]
+
+
+def test_an_answer_that_is_no_table_is_told(root, tmp_path, fetched, capsys):
+    with pytest.raises(SystemExit):
+        fetched(TASK, answers(root, 1000, "<b>time limit</b>"), tmp_path / "new")
+    told = capsys.readouterr().out
+    assert "time limit" in told
+    assert "try again later" in told
+    assert "spec-PLATE-MJD-FIBER.fits" in told  # how to do without
 
 
 def test_a_second_visit_stays_with_the_first(root):
