@@ -21,6 +21,7 @@ from benchmark.errors import DatasetError
 from benchmark.task import Task, folds
 from tasks.astronomy.dealt_folds import deal_folds
 from tasks.astronomy.fits_files import read_header, read_spectrum
+from tasks.astronomy.lamost_archive import PLANS, PlanFolders
 
 NAME = "spec-*_sp[0-9][0-9]-[0-9][0-9][0-9].fit"
 LAYOUT = "|".join(f"**/{NAME}{ending}" for ending in ("s", "s.gz", "", ".gz"))
@@ -52,9 +53,11 @@ class Lamost(Task):
     distribution = Distribution(
         folders=("lamost", "lamost-lrs", "lamost-sample"),
         layout=(LAYOUT,),
+        listings=(PlanFolders(PLANS, 5),),
         apply=(
-            "Download low-resolution spectra from http://www.lamost.org (any release; those of the "
-            "newest ask for an account) and put the FITS files below lamost/, in folders or not."
+            "Download low-resolution spectra (spec-*_spXX-FFF.fits.gz) from http://www.lamost.org "
+            "(any release; those of the newest ask for an account) and put them below lamost/, in "
+            "folders or not."
         ),
     )
 

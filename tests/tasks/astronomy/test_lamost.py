@@ -13,6 +13,7 @@ from astropy.io import fits
 from benchmark.catalog import load_task
 from tasks.astronomy.fits_files import read_spectrum
 from tasks.astronomy.lamost import spectral_type
+from tasks.astronomy.lamost_archive import ARCHIVE, PLANS
 
 TASK = "lamost-class"
 COEFF0, COEFF1, PIXELS = 3.5682, 1e-4, 300
@@ -94,6 +95,25 @@ def test_both_layouts_packed_or_not(root, score, findings):
     assert all(found[name].passed for name in ("files", "examples", "groups", "duplicates"))
     assert "6 fold-1, 6 fold-2, 6 fold-3, 6 fold-4, 6 fold-5" in found["examples"].detail
     assert score(TASK, root, "astro-statistics").metrics["balanced_accuracy"].value > 0.9
+
+
+def test_every_fifth_spectrum_of_some_plans_is_fetched(root, tmp_path, fetched, findings):
+    pages = {f"{ARCHIVE}/{plan}/": "<a href='../'>up</a>\n" for plan in PLANS}
+    files, spectra = {}, sorted(root.rglob("spec-*"))
+    for number, path in enumerate(spectra):
+        page = list(pages)[number % len(PLANS)]
+        for fibre in range(5):
+            name = f"spec-55862-B6212_sp06-{5 * number + fibre:03d}.fits.gz"
+            pages[page] += f'<a href="{name}">{name}</a>\n'
+        content = path.read_bytes()
+        packed = content if path.suffix == ".gz" else gzip.compress(content, 1)
+        files[f"{page}spec-55862-B6212_sp06-{5 * number:03d}.fits.gz"] = packed
+    served = {**files, **{page: text.encode() for page, text in pages.items()}}
+    fetched(TASK, served, tmp_path / "new")
+    new = [path.relative_to(tmp_path / "new" / "lamost") for path in (tmp_path / "new").rglob("*z")]
+    assert sorted(f"{ARCHIVE}/{path}" for path in new) == sorted(files)
+    found = findings(TASK, tmp_path / "new")
+    assert all(found[name].passed for name in ("files", "examples", "groups", "duplicates"))
 
 
 def test_layouts_give_the_same_spectrum(tmp_path):
