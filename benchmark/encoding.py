@@ -57,9 +57,10 @@ def label_types(task: Task) -> dict[str, pa.DataType]:
 
 def nbytes(example: Mapping[str, Any]) -> int:
     """Roughly the size of an example."""
-    arrays = (v.nbytes if isinstance(v, np.ndarray) else 64 for v in example["input"].values())
-    labels = (value.nbytes for value in example.values() if isinstance(value, np.ndarray))
-    return sum(arrays) + sum(labels)
+    size = 0
+    for value in (*example["input"].values(), *example.values()):
+        size += value.nbytes if isinstance(value, np.ndarray) else 16
+    return size
 
 
 def update_hash(digest: Any, value: Any) -> None:

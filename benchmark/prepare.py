@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -121,8 +122,7 @@ class _Writer:
         """One split to one file; its part of the record."""
         inputs, labels = hashlib.sha256(), dict[str, Any]()
         count = 0
-        with path.open("wb") as file:
-            sink = _Summed(file)
+        with path.open("wb") as file, _Summed(file) as sink:
             for encoded, schema in self.decoders.encoded(split, self.types, path.parent):
                 if not count:
                     sink.write(schema.serialize())
@@ -167,14 +167,37 @@ class _Writer:
 
 
 class _Summed:
-    """A file whose checksum is taken while it is written."""
+    """A file whose checksum is taken while it is written, by a thread: what is written may still be
+    under way while the next piece is decoded, but no two pieces are."""
 
     def __init__(self, file: BinaryIO) -> None:
         import xxhash
 
         self.file, self.digest = file, xxhash.xxh3_128()
+        self._thread = ThreadPoolExecutor(1, "write")
+        self._written: Future[None] | None = None
+
+    def __enter__(self) -> _Summed:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._thread.shutdown()
+        if kind is None:
+            self.settle()
 
     def write(self, data: Any) -> None:
+        """Raises what the piece before met. A view on memory that will be gone is written now."""
+        self.settle()
+        self._written = self._thread.submit(self._write, data)
+        if isinstance(data, memoryview):
+            self.settle()
+
+    def settle(self) -> None:
+        """Wait until all is written."""
+        if self._written is not None:
+            self._written.result()
+
+    def _write(self, data: Any) -> None:
         self.digest.update(data)
         self.file.write(data)
 
