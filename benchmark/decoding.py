@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 T = TypeVar("T")
 ALONE_SECONDS = 1.0  # before helpers are started
-BATCH_BYTES = 8 << 20
+BATCH_BYTES = 2 << 20  # of a record batch: what it is made of is still in the processor's cache
+JOB_BYTES = 8 << 20  # of one answer of a helper
 MAX_ROWS = 64  # of one answer
 AHEAD = 2
 KILL_SECONDS = 5.0
@@ -124,7 +125,7 @@ class Decoders:
     def _chunk(self) -> int:
         if not self._rows:
             return 8
-        return max(1, min(MAX_ROWS, BATCH_BYTES * self._rows // max(self._bytes, 1)))
+        return max(1, min(MAX_ROWS, JOB_BYTES * self._rows // max(self._bytes, 1)))
 
     def _answer(self, future: Future[T]) -> T:
         try:
