@@ -3,7 +3,7 @@
 Decoding begins in this process. What is left after a second goes to helper processes, so that small
 datasets pay for none. Each gets a few rows at a time, writes the encoded record batches to a file
 of its own as it makes them, and answers with what they are; at most `AHEAD` answers a process wait
-to be taken over. So no process holds more than one batch, whatever a row expands to.
+to be taken over. So no process holds more than a few batches, whatever a row expands to.
 """
 
 from __future__ import annotations

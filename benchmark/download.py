@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -196,7 +197,7 @@ def download_file(
     Raises:
         SslBenchError: the server refuses, the size or checksum is wrong, or `stop` is set.
     """
-    if path.is_file() and _problem(download, path) is None and (_identity(download)):
+    if path.is_file() and _problem(download, path) is None and _may_be_whole(download, path):
         progress(path.name, path.stat().st_size, path.stat().st_size)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -225,6 +226,12 @@ def download_file(
         )
     part.replace(path)
     _mark(part).unlink(missing_ok=True)
+
+
+def _may_be_whole(download: Download, path: Path) -> bool:
+    """Whether a file that stands where a download goes can be taken for it: it is what its
+    publisher states, or an archive, which shows when it is unpacked whether it is whole."""
+    return bool(_identity(download)) or (download.unpack and is_archive(path))
 
 
 def _mark(part: Path) -> Path:
@@ -295,9 +302,10 @@ def _transfer(
             raise _TemporaryError(f"the server answers {error.code} {error.reason}") from error
         raise SslBenchError(
             f"{download.url}: the server answers {error.code} {error.reason}; get the file by hand "
-            f"and put it at {part.with_name(part.name.removesuffix('.part'))}"
+            f"and put it at {part.with_name(part.name.removesuffix('.part'))}, then run the "
+            "command again"
         ) from error
-    except (URLError, TimeoutError, ConnectionError) as error:
+    except (URLError, TimeoutError, ConnectionError, HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise _TemporaryError(f"no connection ({reason})") from error
 

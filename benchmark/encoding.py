@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from benchmark.task import Task
 
 MEASURED = ("fps", "sample_rate", "mpp")  # numbers that may be whole in one example only
+PIXELS = {"image": "(height, width, 3)", "video": "(frames, height, width[, 3])"}
 PLAIN = (str, int, float)  # values that stand in a fingerprint as they are
 Types = Mapping[str, Any]  # label column -> Arrow type
 
@@ -107,6 +108,7 @@ def encode(
     ]
     for row in rows:
         _check_finite(source, row["id"], row["input"])
+        _check_pixels(source, row["id"], row["input"])
     columns: dict[str, list[Any]] = {
         name: [row.get(name) for row in rows] for name in dict.fromkeys(k for r in rows for k in r)
     }
@@ -166,6 +168,24 @@ def _check_fields(source: str, rows: Sequence[Mapping[str, Any]], schema: pa.Sch
                 f"{source}: {row['id']!r} has {', '.join(sorted(surplus))}, which the examples "
                 "before it lack; every example needs the same fields"
             )
+
+
+def pixel_problem(name: str, value: Any) -> str | None:
+    """What is wrong with an `image` or a `video` as the input specifications know them, or None."""
+    if name not in PIXELS or value is None:
+        return None
+    found = np.asarray(value)
+    colour = found.ndim == (3 if name == "image" else 4) and found.shape[-1] == 3
+    grey = found.ndim == 3 and name == "video"
+    if found.dtype == np.uint8 and (colour or grey):
+        return None
+    return f"{name} is {found.dtype} of shape {found.shape}, not uint8 of shape {PIXELS[name]}"
+
+
+def _check_pixels(source: str, identity: str, arrays: Mapping[str, Any]) -> None:
+    for name, value in arrays.items():
+        if problem := pixel_problem(name, value):
+            raise DatasetError(f"{source}: {identity!r}: {problem}: convert it in the task's code")
 
 
 def is_finite(value: NDArray[Any]) -> bool:

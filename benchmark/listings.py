@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import filter as filter_names
 from fnmatch import fnmatch
+from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 from urllib.error import URLError
@@ -201,7 +202,14 @@ def answer_of(url: str, timeout: float = 30) -> bytes:
     try:
         with urlopen(Request(url, headers={"User-Agent": "ssl-bench"}), timeout=timeout) as answer:
             content: bytes = answer.read(MOST)
-            return content
-    except (URLError, OSError) as error:
+            stated = answer.headers.get("Content-Length")
+    except (URLError, OSError, HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise SslBenchError(f"{url}: no answer ({reason}): try again later") from None
+    if len(content) >= MOST:
+        raise SslBenchError(f"{url}: more than {MOST >> 20} MiB, which is no list of files")
+    if stated is not None and len(content) < int(stated):
+        raise SslBenchError(
+            f"{url}: the answer ended after {len(content)} of {stated} bytes: try again later"
+        )
+    return content

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import shutil
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +21,20 @@ def cache_root() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("ssl-bench"))
+
+
+@contextmanager
+def scratch_folder(name: str) -> Iterator[Path]:
+    """A folder in the cache for what is needed for a while; it is removed with all in it.
+
+    Raises:
+        SslBenchError: the cache folder is full or unusable.
+    """
+    root = cache_root()
+    with explained(root):
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=root) as folder:
+            yield Path(folder)
 
 
 def store_root() -> Path:

@@ -38,6 +38,22 @@ def in_order(pool: ThreadPoolExecutor, calls: Iterable[Callable[[], T]], most: i
             future.cancel()
 
 
+def one_ahead(pool: ThreadPoolExecutor, calls: Iterable[Callable[[], T]]) -> Iterator[T]:
+    """The results of calls in order; while one is worked on, the pool carries out the next."""
+    begun: Future[T] | None = None
+    try:
+        for call in calls:
+            following = pool.submit(call)
+            if begun is not None:
+                yield begun.result()
+            begun = following
+        if begun is not None:
+            yield begun.result()
+    finally:
+        if begun is not None:
+            begun.cancel()
+
+
 @contextmanager
 def in_background(items: Iterable[T], most: int) -> Iterator[Iterator[T]]:
     """The items of a generator that runs in a thread of its own, at most `most` of them ahead.

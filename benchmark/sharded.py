@@ -214,6 +214,16 @@ class MappedRows(ArrayOnDisk):
         return out
 
 
+def spilled(array: ArrayOnDisk, path: Path) -> ShardedArray:
+    """The rows of an array, written to a file, so that they are computed once however often they
+    are read. The file must outlive the array that is returned."""
+    with path.open("wb") as file:
+        size = max(1, _BLOCK * len(array) // max(1, array.size))
+        for start in range(0, len(array), size):
+            np.ascontiguousarray(array[start : start + size], dtype="<f4").tofile(file)
+    return ShardedArray([path], [Place("F32", array.shape, 0)])
+
+
 def stacked(arrays: Sequence[Any]) -> Any:
     """Arrays (N_i, ...) one after another; in memory unless one of them stays on the disk."""
     if any(isinstance(array, ArrayOnDisk) for array in arrays):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmark.decoding import decoders
-from benchmark.encoding import is_finite, sha256
+from benchmark.encoding import is_finite, pixel_problem, sha256
 from benchmark.errors import SslBenchError
 from benchmark.prepare import read_rows
 from benchmark.rounds import rivals
@@ -133,6 +133,9 @@ def _looked_at(
         ]
         if bad:
             yield f"{task.source}: {bad[0]} of {example['id']!r} holds NaN or infinite values"
+        for name, value in example["input"].items():
+            if problem := pixel_problem(name, value):
+                yield f"{task.source}: {example['id']!r}: {problem}"
         label = example.get(task.card.target.column)
         if isinstance(label, np.integer):
             label = int(label)

@@ -295,7 +295,8 @@ class Task:
 
     def _how_to_get(self) -> str:
         if self.card.access == "download" and self.distribution and self.distribution.fetched:
-            return f"`ssl-bench data fetch {self.card.name}` downloads it"
+            agreed = " --accept-terms" if self.distribution.terms else ""
+            return f"`ssl-bench data fetch {self.card.name}{agreed}` downloads it"
         return f"`ssl-bench data fetch {self.card.name}` says how to get it"
 
     def classes(self, column: str) -> tuple[str, ...]:

@@ -75,13 +75,17 @@ def _fetch_one(task: Task, root: Path, workers: int, accept_terms: bool, console
         console.print(f"[green]{task.source}[/] is there: {found}", soft_wrap=True)
         return True
     downloads: tuple[Download, ...] = ()
-    if distribution.terms and not accept_terms:
-        console.print(
-            f"[yellow]{task.source}[/]: {escape(distribution.terms)}, then run the command again "
-            "with --accept-terms",
-            soft_wrap=True,
+    if distribution.terms:
+        said = (
+            "you say with --accept-terms that you did this: "
+            if accept_terms
+            else "before it is downloaded with --accept-terms, "
         )
-        return False
+        console.print(
+            f"[yellow]{task.source}[/]: {said}{escape(distribution.terms)}", soft_wrap=True
+        )
+        if not accept_terms:
+            return False
     if distribution.fetched:
         place = found or root / distribution.folders[0]
         downloads = downloads_of(distribution, place)

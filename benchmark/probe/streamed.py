@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmark.pipeline import in_order
+from benchmark.pipeline import one_ahead
 from benchmark.probe import features as in_memory
 from benchmark.probe.features import Features, Source, count
 from benchmark.probe.objective import BinaryLoss, Block, Objective, SoftmaxLoss
@@ -59,7 +59,7 @@ class Stream:
         """(first row, samples (n, r)) of consecutive chunks, the next ones being read meanwhile."""
         calls = (partial(self._read, number, rows) for number, rows in self._spans())
         start = 0
-        for chunk in in_order(self._reader, calls, 2):
+        for chunk in one_ahead(self._reader, calls):
             yield start, chunk.to(self.device)
             start += len(chunk)
 

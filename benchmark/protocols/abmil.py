@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmark.pipeline import in_order
+from benchmark.pipeline import one_ahead
 from benchmark.protocols.adamw import AdamW
 from benchmark.protocols.selection import softmax
 
@@ -52,7 +52,7 @@ class Bags:
 
     def batches(self, device: str) -> Iterable[Batch]:
         """Zero-padded batches of bags in order: tiles (b, T, D), mask (b, T), targets (b,). They
-        are kept if they are few, else read anew by each who goes through them."""
+        are kept, on the device, up to 1 GB, else read anew by each who goes through them."""
         longest, width = int(self.sizes.max()), self.tiles.shape[1]
         step = max(1, _BLOCK // (longest * width))
         starts = range(0, len(self.sizes), step)
@@ -82,7 +82,7 @@ class _ReadAnew:
 
     def __iter__(self) -> Iterator[Batch]:
         with ThreadPoolExecutor(1, "read") as reader:
-            yield from in_order(reader, self.calls, 1)
+            yield from one_ahead(reader, self.calls)
 
 
 class GatedAttention(torch.nn.Module):

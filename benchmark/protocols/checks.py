@@ -39,7 +39,8 @@ def check_splits(
             continue
         if not len(split):
             raise SslBenchError(f"{task.name}: the {name} split is empty; prepare the data again")
-        for values in (split.embeddings, split.layers, *split.towers.values()):
+        first = split.embeddings if split.layers is None else split.layers  # of which it is one
+        for values in (first, *split.towers.values()):
             if values is not None and np.size(values):
                 _check_finite(values, split, name, encoder, task)
         if np.size(split.embeddings):

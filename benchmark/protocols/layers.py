@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.paths import scratch_folder
 from benchmark.protocols.checks import sizes, subset
 from benchmark.protocols.contract import Scores, Split, layer
 from benchmark.protocols.probing import probe_kind, probe_splits
 from benchmark.protocols.scoring import measure
-from benchmark.sharded import ArrayOnDisk
+from benchmark.sharded import ArrayOnDisk, spilled
 from benchmark.task import TaskCard
 
 Array = NDArray[Any]
@@ -45,15 +47,17 @@ def probe_layers(
     depth = train.layers.shape[1]
     measured, selected, penalties = [], [], []
     weights = average_weights(train, task, device)
-    for index in range(depth + 1):
-        chosen = [_at(split, index if index < depth else weights) for split in parts]
-        probed = probe_splits(
-            chosen[0], chosen[1] if validation is not None else None, task,
-            seed=seed, device=device, encoder=encoder,
-        )  # fmt: skip
-        measured.append(measure(task, test, probed.predict(chosen[-1].embeddings), seed))
-        selected.append(probed.selected)
-        penalties.append(float(probed.probe.penalty))
+    with scratch_folder("layers") as folder:
+        for index in range(depth + 1):
+            which = index if index < depth else weights
+            chosen = [_at(split, which, folder / str(n)) for n, split in enumerate(parts)]
+            probed = probe_splits(
+                chosen[0], chosen[1] if validation is not None else None, task,
+                seed=seed, device=device, encoder=encoder,
+            )  # fmt: skip
+            measured.append(measure(task, test, probed.predict(chosen[-1].embeddings), seed))
+            selected.append(probed.selected)
+            penalties.append(float(probed.probe.penalty))
     best = int(np.argmax(selected[:depth]))
     winner = depth if selected[depth] > selected[best] else best
     scores = measured[winner].scores(task.metric)
@@ -75,12 +79,13 @@ def probe_layers(
     return scores
 
 
-def _at(split: Split, chosen: int | Array) -> Split:
-    """The split at one layer, or with its layers averaged by weights (L,); in memory unless it
-    takes more than `IN_MEMORY` there, for a pass over one layer reads all of them."""
+def _at(split: Split, chosen: int | Array, scratch: Path) -> Split:
+    """The split at one layer, or with its layers averaged by weights (L,). Of layers on the disk it
+    is read once: into memory up to `IN_MEMORY`, else into the file `scratch`."""
     values = layer(split.layers, chosen)
-    if isinstance(values, ArrayOnDisk) and values.size * 4 <= IN_MEMORY:
-        values = np.asarray(values)
+    if isinstance(values, ArrayOnDisk):
+        held = values.size * 4 <= IN_MEMORY
+        values = np.asarray(values) if held else spilled(values, scratch)
     return replace(split, embeddings=values, layers=None)
 
 

@@ -23,7 +23,7 @@ PLANS = (  # fields towards M31 and the Galactic anticentre, and others
     "20120105/GAC_061N46_V1",
     "20120113/B5594004",
 )
-SPECTRUM = re.compile(r"""href=["'][^"']*?(spec-\d{5}-\w+_sp\d\d-\d{3}\.fits\.gz)["']""")
+SPECTRUM = re.compile(r"""href=["'][^"']*?(spec-\d{5}-\w+_sp\d\d-\d{3}\.fits\.gz)["']""", re.ASCII)
 
 
 @dataclass(frozen=True)

@@ -48,15 +48,17 @@ class SpectrumSample:
         query = urlencode({"searchtool": "SQL", "format": "csv", "cmd": sql})
         text = answer_of(f"{QUERY}?{query}", TIMEOUT).decode(errors="replace")
         table = io.StringIO(text.partition("\n")[2] if text.startswith("#") else text)
-        rows = [row for row in csv.reader(table) if row]
-        whole = all(len(row) == 3 and re.fullmatch(r"[\d ]+", "".join(row)) for row in rows[1:])
-        if not (rows and whole) or [name.lower() for name in rows[0]] != [
-            "plate",
-            "mjd",
-            "fiberid",
-        ]:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(table) if row]
+        numbers = all(re.fullmatch("[0-9]{1,9}", cell) for row in rows[1:] for cell in row)
+        named = bool(rows) and [name.lower() for name in rows[0]] == ["plate", "mjd", "fiberid"]
+        if not named or not numbers or any(len(row) != 3 for row in rows):
             shown = " ".join(text.split())[:300]
             raise SslBenchError(f"{QUERY} answers {shown!r} and no table: try again later")
+        if len(rows) - 1 != self.number:
+            raise SslBenchError(
+                f"{QUERY} answers {len(rows) - 1} of the {self.number} spectra of class {kind} "
+                "that were asked for: try again later"
+            )
         downloads = []
         for plate, day, fibre in (map(int, row) for row in rows[1:]):
             name = f"spec-{plate:04d}-{day}-{fibre:04d}.fits"

@@ -29,7 +29,7 @@ APPLY = (
     "A4C.xlsx, A2C.xlsx and HMC-QU/ into <data-dir>/hmc-qu/."
 )
 DOWNLOADS = (kaggle("aysendegerli/hmcqu-dataset"),)
-FOLDERS = ("hmc-qu", "HMC-QU", "HMC_QU", "hmcqu-dataset", "archive")
+FOLDERS = ("hmc-qu", "HMC-QU", "HMC_QU", "hmcqu-dataset")
 INFARCTION = {"mi": True, "non-mi": False}
 
 

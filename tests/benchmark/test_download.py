@@ -29,6 +29,7 @@ class Site:
     cut: int | None = None  # close the first connections after so many bytes
     cuts: int = 0
     ranges: bool = True
+    chunked: bool = False  # the length is not told beforehand
     failures: int = 0  # 503 for the first requests
     asked: list[tuple[str, str]] = field(default_factory=list)  # path, Range
     tag: str = ""  # ETag of the files
@@ -43,7 +44,10 @@ def site() -> Iterator[Site]:
     state = Site()
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def do_GET(self) -> None:
+            self.close_connection = True
             wanted = self.headers.get("Range", "")
             state.asked.append((self.path, wanted))
             content = state.files.get(self.path.strip("/"))
@@ -61,11 +65,16 @@ def site() -> Iterator[Site]:
                 self.send_header(
                     "Content-Range", f"bytes {begin}-{len(content) - 1}/{len(content)}"
                 )
-            self.send_header("Content-Length", str(len(content) - begin))
+            if state.chunked:
+                self.send_header("Transfer-Encoding", "chunked")
+            else:
+                self.send_header("Content-Length", str(len(content) - begin))
             if state.tag:
                 self.send_header("ETag", state.tag)
             self.end_headers()
             body = content[begin:]
+            if state.chunked:
+                body = b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n"
             if state.cut is not None and state.cuts:
                 state.cuts -= 1
                 body = body[: state.cut]
@@ -210,6 +219,29 @@ def test_archives_are_unpacked_and_remembered(site: Site, tmp_path: Path) -> Non
     assert not (folder / "set.zip").exists()
     fetch(published, tmp_path)
     assert len(site.asked) == 1
+
+
+def test_an_archive_that_was_got_by_hand_is_used(site: Site, tmp_path: Path) -> None:
+    download = Download(site.url("set.zip"))  # of which nothing is stated
+    with pytest.raises(SslBenchError, match=r"answers 404 .* get the file by hand and put it at"):
+        fetch(dataset(download), tmp_path)
+    with zipfile.ZipFile(tmp_path / "set" / "set.zip", "w") as opened:
+        opened.writestr("data.bin", b"inside")
+    folder = fetch(dataset(download), tmp_path)
+    assert (folder / "data.bin").read_bytes() == b"inside"
+    (folder / "set.zip").write_bytes(b"<html>no such file</html>")
+    (folder / FETCHED).unlink()
+    with pytest.raises(SslBenchError, match=r"set\.zip is damaged .* delete it"):
+        fetch(dataset(download), tmp_path)
+
+
+def test_a_transfer_of_unknown_length_that_breaks_off_is_tried_again(
+    site: Site, tmp_path: Path
+) -> None:
+    site.cut, site.cuts, site.chunked = 1000, 1, True
+    folder = fetch(dataset(sound(site)), tmp_path, pause=0.01)
+    assert (folder / "data.bin").read_bytes() == CONTENT
+    assert len(site.asked) == 2
 
 
 def test_the_pieces_of_an_archive_are_joined_and_unpacked(site: Site, tmp_path: Path) -> None:

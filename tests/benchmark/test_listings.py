@@ -21,15 +21,25 @@ from benchmark.listings import LISTED, ChecksumList, HubDataset, PackagedList, d
 
 @pytest.fixture
 def site() -> Iterator[tuple[str, dict[str, bytes]]]:
-    files: dict[str, bytes] = {}
+    files: dict[str, bytes] = {}  # by path; of what stands below `cut` or `chunked`, half is sent
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def do_GET(self) -> None:
             content = files.get(self.path.strip("/"))
             self.send_response(404 if content is None else 200)
-            self.send_header("Content-Length", str(len(content or b"")))
+            content = content or b""
+            self.send_header("Connection", "close")
+            if self.path.startswith("/chunked/"):
+                self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                self.wfile.write(b"%x\r\n" % len(content) + content[: len(content) // 2])
+                return
+            self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(content or b"")
+            short = self.path.startswith("/cut/")
+            self.wfile.write(content[: len(content) // 2] if short else content)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -66,6 +76,15 @@ def test_a_list_of_checksums_is_fetched_and_followed(site, tmp_path: Path) -> No
     fetch(slides(url), tmp_path)
     (folder / "images/test_000.tif").unlink()
     assert unfinished(slides(url), folder)
+
+
+@pytest.mark.parametrize("way", ["cut", "chunked"])
+def test_a_list_that_ends_early_is_not_followed(site, tmp_path: Path, way: str) -> None:
+    url, files = site
+    files[f"{way}/SET/checksums.md5"] = b"".join(b"%032d *./images/a.tif\n" % n for n in range(9))
+    with pytest.raises(SslBenchError, match=r"try again later"):
+        fetch(slides(f"{url}/{way}"), tmp_path)
+    assert not (tmp_path / "slides" / LISTED).exists()
 
 
 def test_a_file_that_is_not_as_listed_is_discarded(site, tmp_path: Path) -> None:

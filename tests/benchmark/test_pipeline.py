@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from benchmark.pipeline import Clock, in_background, in_order
+from benchmark.pipeline import Clock, in_background, in_order, one_ahead
 
 
 def test_results_come_in_order_and_no_more_than_stated_are_begun() -> None:
@@ -38,6 +38,22 @@ def test_an_error_comes_when_its_turn_comes() -> None:
         for result in in_order(pool, (partial(work, number) for number in range(5)), 3):
             taken.append(result)
     assert taken == [0, 1]
+
+
+def test_the_next_is_carried_out_while_one_is_worked_on() -> None:
+    done = [threading.Event() for _ in range(4)]
+
+    def work(number: int) -> int:
+        done[number].set()
+        return number
+
+    with ThreadPoolExecutor(1) as pool:
+        for taken in one_ahead(pool, [partial(work, number) for number in range(4)]):
+            if taken < 3:
+                assert done[taken + 1].wait(10)
+            assert not any(event.is_set() for event in done[taken + 2 :])
+        assert taken == 3
+        assert list(one_ahead(pool, [])) == []
 
 
 def test_who_is_ahead_waits() -> None:

@@ -101,6 +101,14 @@ def test_a_damaged_copy_is_announced_and_prepared_again(
             {"train1": {"input": {"waveform": np.array([np.nan], np.float32), "sample_rate": 1}}},
             "waveform of 'train1' holds NaN",
         ),
+        (
+            {"train1": {"input": {"image": np.zeros((8, 8, 3), np.float32)}}},
+            r"'train1': image is float32 of shape \(8, 8, 3\), not uint8",
+        ),
+        (
+            {"train1": {"input": {"video": np.zeros((4, 8, 8, 2), np.uint8)}}},
+            r"'train1': video is uint8 of shape \(4, 8, 8, 2\), not uint8 of shape \(frames",
+        ),
         ({"test1": {"pitch_class": 9}}, "label 9 of 'test1' is not one of the card's 3 classes"),
     ],
 )

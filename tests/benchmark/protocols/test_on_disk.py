@@ -30,6 +30,7 @@ class Watched(ArrayOnDisk):
     def __init__(self, values: np.ndarray, rows: Any = None) -> None:
         self.values = values
         self.most = max(1, MOST * 12 // int(np.prod(values.shape[1:])))
+        self.read = 0  # rows
         super().__init__(len(values), values.shape[1:], values.dtype, rows)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
@@ -41,6 +42,7 @@ class Watched(ArrayOnDisk):
 
     def _span(self, start: int, stop: int) -> np.ndarray:
         assert stop - start <= self.most
+        self.read += stop - start
         return self.values[start:stop].copy()
 
     def _gather(self, rows: np.ndarray) -> np.ndarray:
@@ -193,7 +195,10 @@ def test_layers_are_probed_where_they_are(
         split.embeddings = split.layers[:, -1]
     expected = protocol("linear-probe").run(*parts, make_card())
     request.getfixturevalue("small_blocks")
-    found = protocol("linear-probe").run(*map(on_disk, parts), make_card())
+    given = [on_disk(part) for part in parts]
+    found = protocol("linear-probe").run(*given, make_card())
+    for split in given:  # to be checked, and once for each of three layers and their average
+        assert split.layers.read <= 5 * len(split)
     assert found.metrics["accuracy"].value == pytest.approx(expected.metrics["accuracy"].value)
     assert found.hyperparameters["chosen"] == expected.hyperparameters["chosen"] == "layer 1"
 

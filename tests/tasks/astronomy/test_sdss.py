@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -64,32 +65,51 @@ def test_scores_and_has_no_leaks(root, score, findings):
     assert score(TASK, root, "astro-statistics").metrics["balanced_accuracy"].value > 0.9
 
 
-def answers(root: Path, number: int, after: str = "") -> dict[str, bytes]:
-    """What SkyServer and the archive answer, `number` spectra of every class in the sample."""
+@pytest.fixture
+def ten_of_each(monkeypatch):
+    """A sample of ten spectra of every class."""
+    kind = type(load_task(TASK))
+    (sample,) = kind.distribution.listings
+    small = replace(kind.distribution, listings=(replace(sample, number=10),))
+    monkeypatch.setattr(kind, "distribution", small)
+
+
+def answers(root: Path, after: str = "") -> dict[str, bytes]:
+    """What SkyServer and the archive answer."""
     files = {}
     for place, kind in enumerate(SLOPES):
         names = [file_of(root, n) for n in range(place, 30, 3)]
         table = ["#Table1", "plate,mjd,fiberID"]
         table += [",".join(str(int(part)) for part in name.stem.split("-")[1:]) for name in names]
-        sql = SAMPLE.format(number=number, kind=kind)
+        sql = SAMPLE.format(number=10, kind=kind)
         query = urlencode({"searchtool": "SQL", "format": "csv", "cmd": sql})
         files[f"{QUERY}?{query}"] = ("\r\n".join(table) + "\r\n" + after).encode()
         files |= {f"{SPECTRA}/4055/{name.name}": name.read_bytes() for name in names}
     return files
 
 
+@pytest.mark.usefixtures("ten_of_each")
 def test_a_sample_is_chosen_by_skyserver_and_fetched(root, tmp_path, fetched, findings):
-    fetched(TASK, answers(root, 1000), tmp_path / "new")
+    fetched(TASK, answers(root), tmp_path / "new")
     assert all(found.passed for found in findings(TASK, tmp_path / "new").values())
     found = sorted(path.name for path in (tmp_path / "new" / "sdss" / "4055").iterdir())
     assert found == [file_of(root, n).name for n in range(30)]
 
 
-def test_an_answer_that_is_no_table_is_told(root, tmp_path, fetched, capsys):
+@pytest.mark.usefixtures("ten_of_each")
+@pytest.mark.parametrize(
+    ("after", "message"),
+    [
+        ("<b>time limit</b>", "time limit"),
+        (",51630,1", "and no table"),
+        ("266,51630,9", "answers 11 of the 10 spectra of class GALAXY"),
+    ],
+)
+def test_an_answer_that_is_not_the_sample_is_told(root, tmp_path, fetched, capsys, after, message):
     with pytest.raises(SystemExit):
-        fetched(TASK, answers(root, 1000, "<b>time limit</b>"), tmp_path / "new")
+        fetched(TASK, answers(root, after), tmp_path / "new")
     told = capsys.readouterr().out
-    assert "time limit" in told
+    assert message in told
     assert "try again later" in told
     assert "spec-PLATE-MJD-FIBER.fits" in told  # how to do without
 
