@@ -302,12 +302,16 @@ def run(given: argparse.Namespace, home: Path, engine: Engine) -> list[str]:
     arguments = (given.database, str(home), given.every, not given.uploads, stop)
     publisher = multiprocessing.Process(target=publish, args=arguments)
     try:
-        for _ in range(600):
+        began = time.perf_counter()
+        while True:
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()
                 break
             except OSError:
+                if server.poll() is not None:
+                    sys.exit(f"the server ended with status {server.returncode}")
                 time.sleep(0.1)
+        print(f"the server answers after {time.perf_counter() - began:.1f} s", flush=True)
         asyncio.run(load(port, 2, 3, 0.0))  # what is loaded once is not measured
         home_page(port)
         if given.uploads:
