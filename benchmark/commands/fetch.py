@@ -76,14 +76,13 @@ def _fetch_one(task: Task, root: Path, workers: int, accept_terms: bool, console
         return True
     downloads: tuple[Download, ...] = ()
     if distribution.terms:
+        asked = escape(distribution.terms)
         said = (
-            "you say with --accept-terms that you did this: "
+            f"--accept-terms says that you did this: {asked}"
             if accept_terms
-            else "before it is downloaded with --accept-terms, "
+            else f"{asked}, then run the command again with --accept-terms"
         )
-        console.print(
-            f"[yellow]{task.source}[/]: {said}{escape(distribution.terms)}", soft_wrap=True
-        )
+        console.print(f"[yellow]{task.source}[/]: {said}", soft_wrap=True)
         if not accept_terms:
             return False
     if distribution.fetched:

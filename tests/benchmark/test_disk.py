@@ -301,6 +301,7 @@ def test_terms_of_use_come_before_the_download_and_instructions_after_a_failed_o
     assert not list(tmp_path.iterdir())
     monkeypatch.setattr("benchmark.download.ATTEMPTS", 1)
     assert "mock.zip: no connection" in (text := told(True))
+    assert "--accept-terms says that you did this: agree to the mock's terms" in text
     assert "Ask the mock." in text
     assert "still lacks meta.csv" in text
 
