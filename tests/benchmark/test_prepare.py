@@ -13,6 +13,7 @@ from benchmark.distribution import Distribution
 from benchmark.errors import DatasetError, SslBenchError
 from benchmark.prepare import data_identity, fingerprints, prepare, prepared_folder, read_row
 from benchmark.splits import read_targets
+from benchmark.survey import survey_files
 from benchmark.task import Task, TaskCard, read_card
 
 
@@ -195,3 +196,12 @@ def test_the_check_compares_files_with_their_checksums(tmp_path: Path) -> None:
     findings = {finding.check: finding for finding in check_task(task)}
     assert not findings["checksums"].passed
     assert str(path) in findings["checksums"].detail
+
+
+def test_every_damaged_input_is_in_the_survey_of_the_files() -> None:
+    nan = {"input": {"waveform": np.array([np.nan], np.float32), "sample_rate": 1}}
+    grey = {"input": {"image": np.zeros((8, 8), np.uint8)}}
+    errors = survey_files(faulty(train1=nan, test1=grey)).errors
+    assert len(errors) == 2
+    assert "waveform of 'train1' holds NaN" in errors[0]
+    assert "'test1': image is uint8 of shape (8, 8), not uint8 of shape (height" in errors[1]
