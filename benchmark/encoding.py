@@ -7,7 +7,7 @@ on the mapped file and needs no decoding. Columns are built from whole arrays, n
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -107,8 +107,8 @@ def encode(
         for example in examples
     ]
     for row in rows:
-        _check_finite(source, row["id"], row["input"])
-        _check_pixels(source, row["id"], row["input"])
+        for problem in input_problems(row["id"], row["input"]):
+            raise DatasetError(f"{source}: {problem}")
     columns: dict[str, list[Any]] = {
         name: [row.get(name) for row in rows] for name in dict.fromkeys(k for r in rows for k in r)
     }
@@ -170,35 +170,30 @@ def _check_fields(source: str, rows: Sequence[Mapping[str, Any]], schema: pa.Sch
             )
 
 
-def pixel_problem(name: str, value: Any) -> str | None:
-    """What is wrong with an `image` or a `video` as the input specifications know them, or None."""
-    if name not in PIXELS or value is None:
-        return None
-    found = np.asarray(value)
-    colour = found.ndim == (3 if name == "image" else 4) and found.shape[-1] == 3
-    grey = found.ndim == 3 and name == "video"
-    if found.dtype == np.uint8 and (colour or grey):
-        return None
-    return f"{name} is {found.dtype} of shape {found.shape}, not uint8 of shape {PIXELS[name]}"
-
-
-def _check_pixels(source: str, identity: str, arrays: Mapping[str, Any]) -> None:
-    for name, value in arrays.items():
-        if problem := pixel_problem(name, value):
-            raise DatasetError(f"{source}: {identity!r}: {problem}: convert it in the task's code")
-
-
 def is_finite(value: NDArray[Any]) -> bool:
     """Whether an array of floats holds neither NaN nor infinity; makes no array of its size."""
     return not value.size or bool(np.isfinite(value.min()) and np.isfinite(value.max()))
 
 
-def _check_finite(source: str, identity: str, arrays: Mapping[str, Any]) -> None:
-    for name, value in arrays.items():
-        if name == "metadata" or not isinstance(value, np.ndarray) or value.dtype.kind != "f":
-            continue  # catalogue values may be missing
-        if not is_finite(value):
-            raise DatasetError(
-                f"{source}: {name} of {identity!r} holds NaN or infinite values; "
-                "repair it or leave it out"
+def input_problems(identity: str, arrays: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the input of an example, and the remedy: NaN (which catalogue values may
+    be), or an `image` or `video` that is not as the input specifications know it."""
+    for name, stored in arrays.items():
+        value = np.asarray(stored) if name in PIXELS and stored is not None else stored
+        if not isinstance(value, np.ndarray):
+            continue
+        if name in PIXELS and not _is_picture(name, value):
+            yield (
+                f"{identity!r}: {name} is {value.dtype} of shape {value.shape}, not uint8 of shape "
+                f"{PIXELS[name]}: convert it in the task's code"
             )
+        elif name != "metadata" and value.dtype.kind == "f" and not is_finite(value):
+            yield (
+                f"{name} of {identity!r} holds NaN or infinite values; repair it or leave it out"
+            )
+
+
+def _is_picture(name: str, value: NDArray[Any]) -> bool:
+    colour = value.ndim == (3 if name == "image" else 4) and value.shape[-1] == 3
+    grey = value.ndim == 3 and name == "video"
+    return value.dtype == np.uint8 and (colour or grey)

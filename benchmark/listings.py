@@ -54,7 +54,7 @@ class ChecksumList:
     def files(self) -> list[Download]:
         base = self.url.rpartition("/")[0]
         found = []
-        for line in answer_of(self.url).decode(errors="replace").splitlines():
+        for line in answer_of(self.url).splitlines():
             checksum, _, name = line.strip().partition(" ")
             name = name.strip().removeprefix("*").removeprefix("./")
             if not any(fnmatch(name, pattern) for pattern in self.keep):
@@ -193,8 +193,8 @@ def some_of(files: Sequence[Download], where: str) -> list[Download]:
     return list(files)
 
 
-def answer_of(url: str, timeout: float = 30) -> bytes:
-    """What a server answers, to the length of a list.
+def answer_of(url: str, timeout: float = 30) -> str:
+    """The text that a server answers, to the length of a list.
 
     Raises:
         SslBenchError: it does not, or refuses.
@@ -212,4 +212,4 @@ def answer_of(url: str, timeout: float = 30) -> bytes:
         raise SslBenchError(
             f"{url}: the answer ended after {len(content)} of {stated} bytes: try again later"
         )
-    return content
+    return content.decode(errors="replace")

@@ -33,8 +33,9 @@ def scratch_folder(name: str) -> Iterator[Path]:
     root = cache_root()
     with explained(root):
         root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=root) as folder:
-            yield Path(folder)
+        made = tempfile.TemporaryDirectory(prefix=f".{name}-", dir=root)
+    with made as folder:
+        yield Path(folder)
 
 
 def store_root() -> Path:

@@ -77,11 +77,15 @@ class ArrayOnDisk:
                 return self._read_rows(np.flatnonzero(chosen))
         return np.asarray(self)[index]
 
+    @property
+    def block_rows(self) -> int:
+        """Rows that are read at a time."""
+        return max(1, _BLOCK * len(self) // max(1, self.size))
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         out = np.empty(self.shape, self.dtype)
-        size = max(1, _BLOCK * len(self) // max(1, self.size))
-        for start in range(0, len(self), size):
-            out[start : start + size] = self[start : start + size]
+        for start in range(0, len(self), self.block_rows):
+            out[start : start + self.block_rows] = self[start : start + self.block_rows]
         return out if dtype is None else out.astype(dtype, copy=False)
 
     def __iter__(self) -> Iterator[Any]:
@@ -207,20 +211,23 @@ class MappedRows(ArrayOnDisk):
 
     def _changed(self, count: int, wanted: Callable[[int, int], Any]) -> NDArray[Any]:
         out = np.empty((count, *self.shape[1:]), self.dtype)
-        size = max(1, _BLOCK * len(self.base) // max(1, self.base.size))
-        for start in range(0, count, size):
-            stop = min(start + size, count)
+        for start in range(0, count, self.base.block_rows):
+            stop = min(start + self.base.block_rows, count)
             out[start:stop] = self.change(self.base[wanted(start, stop)])
         return out
+
+
+def rows_of(values: Any, rows: NDArray[np.intp]) -> Any:
+    """Rows of an array; of one that stays on the disk a part that stays there too."""
+    return values.take(rows) if isinstance(values, ArrayOnDisk) else values[rows]
 
 
 def spilled(array: ArrayOnDisk, path: Path) -> ShardedArray:
     """The rows of an array, written to a file, so that they are computed once however often they
     are read. The file must outlive the array that is returned."""
     with path.open("wb") as file:
-        size = max(1, _BLOCK * len(array) // max(1, array.size))
-        for start in range(0, len(array), size):
-            np.ascontiguousarray(array[start : start + size], dtype="<f4").tofile(file)
+        for start in range(0, len(array), array.block_rows):
+            np.asarray(array[start : start + array.block_rows], dtype="<f4").tofile(file)
     return ShardedArray([path], [Place("F32", array.shape, 0)])
 
 

@@ -12,7 +12,7 @@ from benchmark.errors import DatasetError
 from benchmark.inputs import PointCloudInput
 from benchmark.prepare import decode, labelled_rows, open_source, read_row
 from benchmark.protocols.contract import Split, layer
-from benchmark.sharded import ArrayOnDisk
+from benchmark.sharded import ArrayOnDisk, rows_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -138,10 +138,9 @@ def build_split(
 
 
 def _rows(values: Any, rows: NDArray[np.intp]) -> Any:
-    """Rows of an array; of one that stays on the disk a part that stays there too."""
-    if not isinstance(values, ArrayOnDisk):
-        return values[rows]
-    return values if len(rows) == len(values) else values.take(rows)
+    """As `rows_of`; the whole of an array on the disk is read in spans, not row by row."""
+    whole = isinstance(values, ArrayOnDisk) and len(rows) == len(values)
+    return values if whole else rows_of(values, rows)
 
 
 class _PlacedPoints(Sequence[NDArray[Any]]):

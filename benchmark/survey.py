@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmark.decoding import decoders
-from benchmark.encoding import is_finite, pixel_problem, sha256
+from benchmark.encoding import input_problems, sha256
 from benchmark.errors import SslBenchError
 from benchmark.prepare import read_rows
 from benchmark.rounds import rivals
@@ -123,19 +123,8 @@ def _looked_at(
 ) -> Iterator[str | Mapping[str, Any]]:
     classes = len(task.card.target.classes)
     for example in examples:
-        bad = [
-            name
-            for name, value in example["input"].items()
-            if name != "metadata"
-            and isinstance(value, np.ndarray)
-            and value.dtype.kind == "f"
-            and not is_finite(value)
-        ]
-        if bad:
-            yield f"{task.source}: {bad[0]} of {example['id']!r} holds NaN or infinite values"
-        for name, value in example["input"].items():
-            if problem := pixel_problem(name, value):
-                yield f"{task.source}: {example['id']!r}: {problem}"
+        for problem in input_problems(str(example["id"]), example["input"]):
+            yield f"{task.source}: {problem}"
         label = example.get(task.card.target.column)
         if isinstance(label, np.integer):
             label = int(label)

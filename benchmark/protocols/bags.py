@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from benchmark.bootstrap import seed_from
 from benchmark.errors import SslBenchError
+from benchmark.probe.features import statistics
 from benchmark.protocols.abmil import Bags, fit_abmil
-from benchmark.protocols.blocks import row_blocks
 from benchmark.protocols.checks import pooled, samples, sizes, subset
 from benchmark.protocols.contract import Scores, Split
 from benchmark.protocols.probing import probe_splits
@@ -46,8 +46,8 @@ def probe_bags(
     mean = measure(task, bags[2], probed.predict(bags[2].embeddings), seed)
 
     fit, stop = (train, validation) if validation is not None else hold_out(train, task, seed)
-    mean_tile, spread = _statistics(fit)
-    fit_bags, stop_bags, test_bags = (_bags(part, mean_tile, spread) for part in (fit, stop, test))
+    centre, spread = statistics([(samples(fit), None)])
+    fit_bags, stop_bags, test_bags = (_bags(part, centre, spread) for part in (fit, stop, test))
     model = fit_abmil(
         fit_bags, stop_bags, len(task.target.classes),
         selection_score(task.metric, "multiclass", task.target), seed=seed, device=device,
@@ -98,24 +98,10 @@ def held_out_groups(split: Split, task: TaskCard, seed: int) -> Array:
     return held[codes]
 
 
-def _statistics(split: Split) -> tuple[Array, Array]:
-    """Mean and deviation (D,) of the tiles; 1 where a feature does not vary."""
-    tiles = samples(split)
-    total = np.zeros(tiles.shape[1])
-    for _, block in row_blocks(tiles):
-        total += block.sum(0, dtype=np.float64)
-    mean = total / len(tiles)
-    squares = np.zeros_like(mean)
-    for _, block in row_blocks(tiles):
-        squares += np.square(block - mean).sum(0)
-    spread = np.sqrt(squares / len(tiles))
-    spread[spread <= 1e-7 * np.abs(mean)] = 1.0
-    return mean.astype(np.float32), spread.astype(np.float32)
-
-
-def _bags(split: Split, mean: Array, spread: Array) -> Bags:
+def _bags(split: Split, centre: Array, spread: Array) -> Bags:
     _, first, index = np.unique(
         np.asarray(split.bags).astype(str), return_index=True, return_inverse=True
     )
     targets = np.asarray(split.targets)[first].astype(np.int64)
-    return Bags(samples(split), index, targets, mean, spread)
+    scale = np.where(spread > 0, spread, 1.0).astype(np.float32)
+    return Bags(samples(split), index, targets, centre.astype(np.float32), scale)

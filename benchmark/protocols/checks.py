@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from benchmark.errors import SslBenchError
 from benchmark.protocols.blocks import row_blocks
 from benchmark.protocols.contract import Split, layer
-from benchmark.sharded import ArrayOnDisk
+from benchmark.sharded import ArrayOnDisk, rows_of
 from benchmark.task import TaskCard
 
 Array = NDArray[Any]
@@ -73,7 +73,8 @@ def features(split: Split) -> Array:
     """(N, D) float32 embeddings; the last layer where only `layers` are given, the L2-normalised
     towers side by side where only `towers` are."""
     if not np.size(split.embeddings) and split.layers is not None:
-        return np.asarray(layer(split.layers, split.layers.shape[1] - 1))
+        last = layer(split.layers, split.layers.shape[1] - 1)
+        return np.ascontiguousarray(last, dtype=np.float32)
     if not np.size(split.embeddings) and split.towers:
         towers = [np.asarray(split.towers[name], np.float32) for name in sorted(split.towers)]
         norms = [np.linalg.norm(tower, axis=1, keepdims=True) for tower in towers]
@@ -117,19 +118,15 @@ def subset(split: Split, rows: Array) -> Split:
     """The examples `rows` of a split with one embedding per example; what stays on the disk stays
     there."""
     return Split(
-        _taken(split.embeddings, rows) if np.size(split.embeddings) else split.embeddings,
+        rows_of(split.embeddings, rows) if np.size(split.embeddings) else split.embeddings,
         np.asarray(split.targets)[rows],
         np.asarray(split.groups)[rows],
         np.asarray(split.ids)[rows],
         bags=None if split.bags is None else np.asarray(split.bags)[rows],
-        layers=None if split.layers is None else _taken(split.layers, rows),
-        towers={name: _taken(values, rows) for name, values in split.towers.items()},
+        layers=None if split.layers is None else rows_of(split.layers, rows),
+        towers={name: rows_of(values, rows) for name, values in split.towers.items()},
         class_texts=split.class_texts,
     )
-
-
-def _taken(values: Any, rows: Array) -> Any:
-    return values.take(rows) if isinstance(values, ArrayOnDisk) else values[rows]
 
 
 def sizes(train: Split | None, validation: Split | None, test: Split) -> dict[str, int]:

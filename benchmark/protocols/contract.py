@@ -49,12 +49,12 @@ class Split:
 
 
 def layer(layers: Any, chosen: int | Array) -> Any:
-    """Of (N, L, D) layers one, or their average by weights (L,): (N, D) float32. It stays on the
+    """Of (N, L, D) layers one (a view), or their average by weights (L,): (N, D). It stays on the
     disk where the layers do."""
 
     def pick(block: Array) -> Array:
         if isinstance(chosen, int):
-            return np.ascontiguousarray(block[:, chosen], dtype=np.float32)
+            return block[:, chosen]
         weights = chosen.astype(np.float32)
         return np.tensordot(block.astype(np.float32, copy=False), weights, axes=(1, 0))
 

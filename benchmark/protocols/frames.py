@@ -26,7 +26,7 @@ from benchmark.protocols.psds import score_psds
 from benchmark.protocols.scoring import Measured
 from benchmark.protocols.selection import selection_score
 from benchmark.protocols.timeline import Timeline
-from benchmark.sharded import ArrayOnDisk
+from benchmark.sharded import rows_of
 from benchmark.task import TaskCard
 
 Array = NDArray[Any]
@@ -45,10 +45,7 @@ class _Part:
 
     def all_frames(self) -> Any:
         """The part's frames (F, D), still on the disk where the split's are."""
-        if isinstance(self.rows, slice):
-            return self.whole
-        on_disk = isinstance(self.whole, ArrayOnDisk)
-        return self.whole.take(self.rows) if on_disk else self.whole[self.rows]
+        return self.whole if isinstance(self.rows, slice) else rows_of(self.whole, self.rows)
 
     def frames(self, chosen: Array) -> Array:
         """The frames at positions `chosen` (n,) of the part, (n, D) float32."""

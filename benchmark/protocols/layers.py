@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.paths import scratch_folder
+from benchmark.paths import explained, scratch_folder
 from benchmark.protocols.checks import sizes, subset
 from benchmark.protocols.contract import Scores, Split, layer
 from benchmark.protocols.probing import probe_kind, probe_splits
@@ -84,8 +84,11 @@ def _at(split: Split, chosen: int | Array, scratch: Path) -> Split:
     is read once: into memory up to `IN_MEMORY`, else into the file `scratch`."""
     values = layer(split.layers, chosen)
     if isinstance(values, ArrayOnDisk):
-        held = values.size * 4 <= IN_MEMORY
-        values = np.asarray(values) if held else spilled(values, scratch)
+        if values.size * 4 <= IN_MEMORY:
+            values = np.asarray(values)
+        else:
+            with explained(scratch.parent):
+                values = spilled(values, scratch)
     return replace(split, embeddings=values, layers=None)
 
 

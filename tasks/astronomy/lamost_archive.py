@@ -38,6 +38,6 @@ class PlanFolders:
 
     def _of(self, plan: str) -> list[Download]:
         url = f"{ARCHIVE}/{plan}"
-        names = sorted(set(SPECTRUM.findall(answer_of(f"{url}/").decode(errors="replace"))))
+        names = sorted(set(SPECTRUM.findall(answer_of(f"{url}/"))))
         found = [Download(f"{url}/{n}", into=plan, unpack=False) for n in names[:: self.step]]
         return some_of(found, f"{url}/")

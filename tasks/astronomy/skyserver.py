@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 from benchmark.distribution import Download
 from benchmark.errors import SslBenchError
-from benchmark.listings import answer_of, some_of
+from benchmark.listings import answer_of
 
 QUERY = "https://skyserver.sdss.org/dr17/en/tools/search/x_results.aspx"
 SPECTRA = "https://data.sdss.org/sas/dr17/sdss/spectro/redux/26/spectra/lite"
@@ -46,7 +46,7 @@ class SpectrumSample:
     def _of(self, kind: str) -> list[Download]:
         sql = SAMPLE.format(number=self.number, kind=kind)
         query = urlencode({"searchtool": "SQL", "format": "csv", "cmd": sql})
-        text = answer_of(f"{QUERY}?{query}", TIMEOUT).decode(errors="replace")
+        text = answer_of(f"{QUERY}?{query}", TIMEOUT)
         table = io.StringIO(text.partition("\n")[2] if text.startswith("#") else text)
         rows = [[cell.strip() for cell in row] for row in csv.reader(table) if row]
         numbers = all(re.fullmatch("[0-9]{1,9}", cell) for row in rows[1:] for cell in row)
@@ -63,4 +63,4 @@ class SpectrumSample:
         for plate, day, fibre in (map(int, row) for row in rows[1:]):
             name = f"spec-{plate:04d}-{day}-{fibre:04d}.fits"
             downloads.append(Download(f"{SPECTRA}/{plate:04d}/{name}", into=f"{plate:04d}"))
-        return some_of(downloads, QUERY)
+        return downloads
