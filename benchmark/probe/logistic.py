@@ -11,6 +11,7 @@ import torch
 from benchmark.probe.features import Source, count, eigenbasis, prepare, statistics
 from benchmark.probe.objective import BinaryLoss, Objective, SoftmaxLoss
 from benchmark.probe.path import Solution, solve_one, solve_path
+from benchmark.probe.sample import suits
 from benchmark.probe.streamed import (
     Stream,
     StreamedBinary,
@@ -19,6 +20,7 @@ from benchmark.probe.streamed import (
     too_large,
 )
 from benchmark.probe.targets import columns_of
+from benchmark.probe.together import SharedPasses
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class LogisticFit:
         fitted = self.columns.fitted
         passes = 30 + 6 * penalties  # what a path takes, measured
         self.objective: Objective | None = None
+        self.shared: SharedPasses | None = None
         joint = setting.kind == "multiclass" and not self.columns.binary
         if too_large(sources):
             self.features = prepare_stream(
@@ -88,7 +91,12 @@ class LogisticFit:
             )
             if fitted:
                 loss = StreamedSoftmax if joint else StreamedBinary
-                self.objective = loss(self.features, self.columns, y)
+                self.objective = whole = loss(self.features, self.columns, y)
+                one = joint or fitted == 1  # problem, not one per label
+                if one and suits(self.n, sources[0][0].shape[1], fitted):
+                    self.shared = SharedPasses(
+                        whole, self.features, tol=setting.tol, max_iter=setting.max_iter
+                    )
             return
         self.features = prepare(
             sources,
@@ -110,6 +118,8 @@ class LogisticFit:
         if self.objective is None:
             return iter([self._constant()] * len(penalties))
         weights = [1.0 / (c * self.n) for c in penalties]
+        if self.shared is not None and self.shared.pays(len(weights)):
+            return self.shared.path(weights)
         return solve_path(
             self.objective, weights, tol=self.setting.tol, max_iter=self.setting.max_iter
         )
@@ -118,12 +128,10 @@ class LogisticFit:
         """The solution for one C."""
         if self.objective is None:
             return self._constant()
-        return solve_one(
-            self.objective,
-            1.0 / (penalty * self.n),
-            tol=self.setting.tol,
-            max_iter=self.setting.max_iter,
-        )
+        weight, setting = 1.0 / (penalty * self.n), self.setting
+        if self.shared is not None:
+            return self.shared.one(weight)
+        return solve_one(self.objective, weight, tol=setting.tol, max_iter=setting.max_iter)
 
     def decisions(
         self, projected: torch.Tensor | Stream, solutions: Sequence[Solution]

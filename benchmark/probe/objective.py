@@ -113,6 +113,12 @@ class Objective:
             total -= total.sum(0) * (1.0 / self.columns)
         return total
 
+    def spread(self, theta: Array, block: Block) -> Array:
+        """p (1 - p), (C, n), of a block of the samples that stand for all."""
+        weight = self._predict(theta, block)
+        weight -= weight * weight
+        return weight
+
     def moments(self, theta: Array) -> tuple[Array, Array, Array]:
         """Curvature of each class, p (1 - p), as a weight of the samples.
 
@@ -122,8 +128,7 @@ class Objective:
         theta = self._in_eigenbasis(theta)
         first, second = self.zero * 0, self.zero * 0
         for block in self._sample():
-            weight = self._predict(theta, block)
-            weight -= weight * weight
+            weight = self.spread(theta, block)
             arrays.add_products(first, weight, block.samples)
             arrays.add_products(second, weight, block.samples * block.samples)
         mass = first[:, -1:].clip(1e-12 * self.stand_ins)
@@ -138,8 +143,7 @@ class Objective:
         width = theta.shape[1]
         total = arrays.zeros((len(theta), width, width), theta)
         for block in self._sample():
-            weight = self._predict(theta, block)
-            weight -= weight * weight
+            weight = self.spread(theta, block)
             arrays.add_weighted_grams(total, weight.clip(0.0), block.samples)
         total *= 1.0 / self.stand_ins
         return total

@@ -40,7 +40,7 @@ class Solution:
 
 
 @dataclass
-class _Point:
+class Point:
     """A solved penalty, as the next one needs it: theta and gradient (C, r + 1)."""
 
     penalty: float
@@ -67,7 +67,7 @@ class PathSolver:
         at_zero = self._norm(objective.gradient(self.zero, 0.0))
         # Features that say nothing leave only rounding in the gradient at zero.
         self.scale = np.maximum(at_zero, 10 * self.eps)
-        self.previous: list[_Point] = []
+        self.previous: list[Point] = []
         self.surprised = False  # the last step had another length than the model said
 
     def _norm(self, gradient: Array) -> np.ndarray:
@@ -108,7 +108,7 @@ class PathSolver:
                 self.preconditioner.refresh(theta, penalty, force=True)
             iterations += 1
         self.preconditioner.solved(iterations)
-        self.previous = [*self.previous[-1:], _Point(penalty, theta, gradient)]
+        self.previous = [*self.previous[-1:], Point(penalty, theta, gradient)]
         return Solution(
             arrays.tensor(theta).T.contiguous(),
             bool((norm <= target).all()),
@@ -231,6 +231,16 @@ def solve_path(
         yield solver.solve(penalty)
 
 
+def coarse_path(penalty: float, variance: float) -> Iterator[float]:
+    """Decreasing penalties before `penalty`, from one that outweighs features of this variance."""
+    larger = penalty
+    while larger < variance:
+        larger *= 10**1.5
+    while larger > penalty * 1.01:
+        yield larger
+        larger /= 10**1.5
+
+
 def solve_one(objective: Objective, penalty: float, *, tol: float, max_iter: int) -> Solution:
     """The solution for one penalty, down a coarse path to it.
 
@@ -238,12 +248,9 @@ def solve_one(objective: Objective, penalty: float, *, tol: float, max_iter: int
     solution on fewer samples, meets the tolerance far from its optimum.
     """
     solver = PathSolver(objective, tol=tol, max_iter=max_iter, blocks=False)
-    iterations, larger = 0, penalty
-    while larger < objective.variance:
-        larger *= 10**1.5
-    while larger > penalty * 1.01:
+    iterations = 0
+    for larger in coarse_path(penalty, objective.variance):
         iterations += solver.solve(larger, tol=10 * tol).iterations
-        larger /= 10**1.5
     last = solver.solve(penalty)
     iterations += last.iterations
     if last.converged:

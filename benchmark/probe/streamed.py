@@ -8,7 +8,7 @@ memory, up to the rounding of one subtraction and one product.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -17,9 +17,10 @@ import numpy as np
 import torch
 
 from benchmark.pipeline import one_ahead
+from benchmark.probe import arrays
 from benchmark.probe import features as in_memory
 from benchmark.probe.features import Features, Source, count
-from benchmark.probe.objective import BinaryLoss, Block, Objective, SoftmaxLoss
+from benchmark.probe.objective import BinaryLoss, Block, Objective, SoftmaxLoss, block_rows
 from benchmark.probe.targets import Columns
 
 READ_VALUES = 1 << 20  # of a chunk: it is read at once and worked on in blocks
@@ -79,16 +80,20 @@ class Stream:
         chunk = torch.from_numpy(block if own else np.array(block)).to(self.dtype)
         return chunk.sub_(self.mean).mul_(self.inverse_scale)
 
-    def sample(self, stride: int) -> torch.Tensor:
-        """Every `stride`-th sample, in memory."""
+    def sample(self, places: np.ndarray) -> torch.Tensor:
+        """The samples at increasing places (n,), in memory."""
         parts, offset = [], 0
         for x, rows in self.sources:
             total = len(x) if rows is None else len(rows)
-            places = np.arange(-offset % stride, total, stride)
-            taken = places if rows is None else rows[places]
+            own = places[(places >= offset) & (places < offset + total)] - offset
+            taken = own if rows is None else rows[own]
             parts += [self._standardised(b) for b in in_memory.blocks([(x, taken)], READ_VALUES)]
             offset += total
         return torch.cat(parts).to(self.device)
+
+    def spaced(self, stride: int) -> torch.Tensor:
+        """Every `stride`-th sample, in memory."""
+        return self.sample(np.arange(0, len(self), stride))
 
 
 def prepare_stream(
@@ -109,40 +114,88 @@ def prepare_stream(
     stream = Stream(sources, mean, inverse_scale, dtype, device)
     if basis is None:
         wanted = in_memory.SKETCH_ROWS_PER_COLUMN * stream.shape[1]
-        basis = in_memory.eigenbasis(stream.sample(max(1, len(stream) // wanted)))
+        basis = in_memory.eigenbasis(stream.spaced(max(1, len(stream) // wanted)))
     return Features(stream, basis, None, mean, inverse_scale)  # type: ignore[arg-type]
 
 
-class _Streamed(Objective):
+class Streamed(Objective):
     """An objective whose blocks are cut from chunks as they come."""
 
     stream: Stream
     fitted: Columns
     y: np.ndarray
 
-    def each_block(self) -> Iterator[Block]:
+    def each_block(self, rows: int | None = None) -> Iterator[Block]:
+        """All samples, in blocks of at most `rows`."""
+        size = self.block if rows is None else rows
         for start, chunk in self.stream.chunks():
-            for first in range(0, len(chunk), self.block):
-                part = chunk[first : first + self.block]
-                rows = slice(start + first, start + first + len(part))
-                yield Block(part, part.T, rows)
+            for first in range(0, len(chunk), size):
+                part = chunk[first : first + size]
+                place = slice(start + first, start + first + len(part))
+                yield Block(part, part.T, place)
 
     def spaced(self, stride: int) -> torch.Tensor:
-        return self.stream.sample(stride)
+        return self.stream.spaced(stride)
 
     def targets_of(self, rows: slice) -> torch.Tensor:
         return self.fitted.encode(self.y[rows], self.stream.dtype, self.stream.device)
 
+    def gradients(
+        self,
+        thetas: torch.Tensor,
+        penalties: torch.Tensor,
+        see: Callable[[slice, torch.Tensor], None] | None = None,
+    ) -> torch.Tensor:
+        """Gradients (K, C, r + 1) at thetas (K, C, r + 1) for as many penalties (K,), in one pass.
 
-class StreamedSoftmax(_Streamed, SoftmaxLoss):
+        `see` is given the place of each block of samples and its residuals (K, C, n).
+        """
+        shape, width = thetas.shape[:2], thetas.shape[2]
+        total = thetas * (self.penalised[0] * (penalties[:, None, None] * self.count))
+        total, theta = total.reshape(-1, width), thetas.reshape(-1, width)
+        columns = len(theta)
+        size = min(self.count, block_rows(max(width, columns), cuda=self.stream.is_cuda))
+        buffers = [theta.new_empty(columns * size) for _ in range(2)]
+        for block in self.each_block(size):
+            n = len(block.samples)
+            logits, p = (buffer[: columns * n].view(columns, n) for buffer in buffers)
+            arrays.affine(theta, block.transposed, logits)
+            residual = self.probabilities_of_all(logits.view(*shape, n), p.view(*shape, n))
+            targets = self.targets_of(block.rows)
+            for one in residual:
+                self.subtract(one, targets)
+            if see is not None:
+                see(block.rows, residual)
+            arrays.add_products(total, p, block.samples)
+        total *= 1.0 / self.count
+        result = total.view(*shape, width)
+        if self.joint:
+            result -= result.mean(1, keepdim=True)  # as in `gradient`
+        return result
+
+    def probabilities_of_all(self, logits: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        """Probabilities of logits (K, C, n), written to `out`."""
+        raise NotImplementedError
+
+    def subtract(self, p: torch.Tensor, targets: torch.Tensor) -> None:
+        """Turn probabilities (C, n) of samples with these targets into residuals, in place."""
+        raise NotImplementedError
+
+
+class StreamedSoftmax(Streamed, SoftmaxLoss):
     """Softmax loss of streamed samples with targets y, labels (n,) or (n, C)."""
 
     def __init__(self, features: Features, columns: Columns, y: np.ndarray) -> None:
         Objective.__init__(self, features, columns.fitted)
         self.stream, self.fitted, self.y = features.z, columns, y  # type: ignore[assignment]
 
-    def subtract_targets(self, p: torch.Tensor, rows: slice, which: Any) -> None:
-        targets = self.targets_of(rows)
+    def subtract_targets(self, p: Any, rows: slice, which: Any) -> None:
+        self.subtract(p, self.targets_of(rows))
+
+    def probabilities_of_all(self, logits: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        return torch.softmax(logits, 1, out=out)
+
+    def subtract(self, p: torch.Tensor, targets: torch.Tensor) -> None:
         if targets.ndim == 2:
             p -= targets.T
             return
@@ -151,13 +204,19 @@ class StreamedSoftmax(_Streamed, SoftmaxLoss):
         p.view(-1).scatter_add_(0, places, p.new_full((n,), -1.0))
 
 
-class StreamedBinary(_Streamed, BinaryLoss):
+class StreamedBinary(Streamed, BinaryLoss):
     """One logistic loss per column of streamed samples."""
 
     def __init__(self, features: Features, columns: Columns, y: np.ndarray) -> None:
         Objective.__init__(self, features, columns.fitted)
         self.stream, self.fitted, self.y = features.z, columns, y  # type: ignore[assignment]
 
-    def subtract_targets(self, p: torch.Tensor, rows: slice, which: Any) -> None:
+    def subtract_targets(self, p: Any, rows: slice, which: Any) -> None:
         targets = self.targets_of(rows).T
         p -= targets if which is None else targets[which]
+
+    def probabilities_of_all(self, logits: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(logits, out=out)
+
+    def subtract(self, p: torch.Tensor, targets: torch.Tensor) -> None:
+        p -= targets.T
