@@ -54,6 +54,14 @@ class Mirror:
         self._folders: list[str] | None = None  # directly below the URL
         self._objects: dict[str, list[_Object]] = {}
 
+    def check(self) -> None:
+        """Look whether the URL can be read at all.
+
+        Raises:
+            SslBenchError: it cannot.
+        """
+        self._folders = self.bucket.folders()
+
     def missing(self, distribution: Distribution) -> list[str]:
         """Patterns of a dataset's layout of which the store has nothing."""
         found = self._find(distribution)
@@ -87,8 +95,8 @@ class Mirror:
     def _find(self, distribution: Distribution) -> str | None:
         """The dataset's prefix below the URL: the name of a folder, "" for the URL itself."""
         if self._folders is None:
-            self._folders = self.bucket.folders()
-        folders = self._folders
+            self.check()
+        folders = self._folders or []
         for wanted in distribution.folders:
             for name in folders:
                 if _plain(name) == _plain(wanted):
@@ -172,8 +180,11 @@ def mirror(url: str) -> Mirror:
 
 def _object(name: str, facts: dict[str, Any]) -> _Object:
     tag = str(facts.get("ETag", "")).strip('"')
+    stated = (facts.get("content_settings") or {}).get("content_md5")
     if "md5Hash" in facts:  # Google's
         tag = base64.b64decode(facts["md5Hash"]).hex()
+    elif stated:  # Azure's
+        tag = bytes(stated).hex()
     # the tag of an object that was uploaded in parts, or is encrypted, is no MD5
     plain = re.fullmatch(r"[0-9a-f]{32}", tag) and "SSEKMSKeyId" not in facts
     return _Object(name, int(facts["size"]), tag if plain else "", changed_at(facts))

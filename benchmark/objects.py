@@ -1,4 +1,4 @@
-"""Objects of an object store (S3-compatible, GCS, whatever fsspec has): read, written, listed.
+"""Objects of an object store (S3-compatible, GCS, Azure's, what fsspec has): read, written, listed.
 
 Every call is tried again, with longer and longer pauses, after time-outs, answers of 500 and
 broken connections; what cannot get better by waiting is one clear error at once. What is read is
@@ -12,13 +12,14 @@ import importlib.util
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
 from typing import Any, TypeVar
 
 from benchmark.errors import SslBenchError
+from benchmark.services import SERVICES, connect, is_refusal, kind, lacks_bucket, may_pass
 
 log = logging.getLogger("ssl_bench")
 T = TypeVar("T")
@@ -28,15 +29,7 @@ PAUSE = 0.2  # seconds before the second try; doubles, with as much again at ran
 LONGEST_PAUSE = 10.0
 CONNECT_SECONDS = 10
 READ_SECONDS = 60
-PACKAGES = {"s3": ("s3fs", "'ssl-bench[s3]'"), "gs": ("gcsfs", "gcsfs")}
-PACKAGES |= {"s3a": PACKAGES["s3"], "gcs": PACKAGES["gs"], "az": ("adlfs", "adlfs")}
-PACKAGES |= {"abfs": PACKAGES["az"]}
 KEPT = "what was finished is kept, so the same command goes on from there"
-CREDENTIALS = {
-    "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE (and AWS_ENDPOINT_URL "
-    "for a server that is not Amazon's)",
-    "gs": "run `gcloud auth application-default login` or set GOOGLE_APPLICATION_CREDENTIALS",
-}
 
 
 class DamagedObjectError(SslBenchError):
@@ -59,30 +52,23 @@ class Bucket:
         self.scheme = url.partition("://")[0]
         import fsspec
 
-        package, remedy = PACKAGES.get(self.scheme, ("", ""))
+        self.service = SERVICES.get(kind(self.scheme))
         if self.scheme not in fsspec.available_protocols():
             raise SslBenchError(
                 f"{field} {url}: the scheme {self.scheme}:// is not known; use s3://BUCKET/PREFIX, "
-                "gs://BUCKET/PREFIX or a folder"
+                "gs://BUCKET/PREFIX, az://CONTAINER/PREFIX or a folder"
             )
-        if package and importlib.util.find_spec(package) is None:
-            raise SslBenchError(f"{field} {url} needs the package {package}: pip install {remedy}")
+        if self.service and importlib.util.find_spec(self.service.package) is None:
+            raise SslBenchError(
+                f"{field} {url} needs the package {self.service.package}: "
+                f"pip install {self.service.install}"
+            )
         if not self.url.partition("://")[2]:
             raise SslBenchError(f"{field} {url} names no bucket: {self.scheme}://BUCKET/PREFIX")
 
     @cached_property
     def _fs(self) -> Any:
-        import fsspec
-
-        options: dict[str, Any] = {}
-        if self.scheme in ("s3", "s3a"):
-            times = {"connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS}
-            # our own tries have longer pauses: three layers of them would multiply
-            options["config_kwargs"] = {**times, "retries": {"total_max_attempts": 1}}
-        made = self._once(lambda: fsspec.filesystem(self.scheme, **options))
-        if hasattr(made, "retries"):
-            made.retries = 1
-        return made
+        return self._once(lambda: connect(self.scheme, CONNECT_SECONDS, READ_SECONDS))
 
     @property
     def root(self) -> str:
@@ -151,6 +137,7 @@ class Bucket:
         def look() -> dict[str, dict[str, Any]]:
             self._fs.invalidate_cache()
             found = self._fs.find(place, detail=True)
+            self._confirm(found)
             cut = len(self._fs._strip_protocol(self.url).rstrip("/")) + 1
             return {path[cut:]: facts for path, facts in found.items()}
 
@@ -164,7 +151,7 @@ class Bucket:
 
         def look() -> list[str]:
             self._fs.invalidate_cache()
-            listed = self._fs.ls(self.root, detail=True)
+            listed = self._listed()
             return sorted(
                 str(item["name"]).rstrip("/").rpartition("/")[2]
                 for item in listed
@@ -175,6 +162,18 @@ class Bucket:
             return self._tried(look, self.url, "")
         except FileNotFoundError:
             return []
+
+    def _listed(self) -> list[dict[str, Any]]:
+        try:
+            return list(self._fs.ls(self.root, detail=True))
+        except FileNotFoundError:
+            self._confirm(())
+            raise
+
+    def _confirm(self, found: Collection[Any]) -> None:
+        """Let a container that is not there be said: Azure's lists as an empty one."""
+        if not found and kind(self.scheme) == "az":
+            self._fs.cat_file(f"{self.root}/manifest.json", start=0, end=1)
 
     def _tried(self, call: Callable[[], T], place: str, name: str) -> T:
         for number in range(1, TRIES + 1):
@@ -194,35 +193,33 @@ class Bucket:
         """One try; what waiting cannot mend is an error of ours, or `FileNotFoundError`."""
         try:
             return call()
-        except FileNotFoundError as error:
-            if "bucket" in f"{error} {error.__cause__!r}".lower() and "exist" in str(error):
-                bucket = self.root.partition("/")[0]
+        except ImportError as error:
+            raise SslBenchError(
+                f"{self.field} {self.url} needs a package ({error}): pip install "
+                f"{self.service.install if self.service else 'what it names'}"
+            ) from error
+        except Exception as error:
+            bucket = self.root.partition("/")[0]
+            if lacks_bucket(self.scheme, bucket, error):
                 raise SslBenchError(
                     f"{self.field} {self.url}: there is no bucket {bucket!r}: create it, or "
                     f"correct {self.field}"
                 ) from error
-            raise
-        except ImportError as error:
-            raise SslBenchError(
-                f"{self.field} {self.url} needs a package ({error}): "
-                f"pip install {PACKAGES.get(self.scheme, ('', 'what it names'))[1]}"
-            ) from error
-        except Exception as error:
-            kind = type(error).__name__
-            denied = isinstance(error, PermissionError) or "Credentials" in kind
-            if denied or "InvalidAccessKeyId" in str(error):
-                ways = CREDENTIALS.get({"s3a": "s3", "gcs": "gs"}.get(self.scheme, self.scheme), "")
-                raise SslBenchError(
-                    f"{self.field} {self.url}: access is denied ({_short(error)}): "
-                    f"{ways or 'check the credentials'}"
-                ) from error
-            if kind in ("ParamValidationError", "InvalidEndpointError") or isinstance(
-                error, ValueError | TypeError
+            if isinstance(error, FileNotFoundError):
+                raise
+            if is_refusal(error) and not may_pass(error):
+                raise self._refused(error) from error
+            if type(error).__name__ in ("ParamValidationError", "InvalidEndpointError") or (
+                isinstance(error, ValueError | TypeError)
             ):
                 raise SslBenchError(
                     f"{self.field} {self.url} cannot be used: {_short(error)}: correct it"
                 ) from error
             raise
+
+    def _refused(self, error: Exception) -> SslBenchError:
+        ways = self.service.credentials if self.service else "check the credentials"
+        return SslBenchError(f"{self.field} {self.url}: access is denied ({_short(error)}): {ways}")
 
     def _given_up(self, error: Exception, place: str, name: str) -> SslBenchError:
         if isinstance(error, _GarbledError):
@@ -231,6 +228,8 @@ class Bucket:
                 f"{self.field}: {place} is damaged: {error} in {TRIES} tries; remove the object, "
                 "it is made again",
             )
+        if is_refusal(error):
+            return self._refused(error)
         return SslBenchError(
             f"{self.field}: {place} cannot be reached after {TRIES} tries ({_short(error)}): check "
             f"the network and the service; {KEPT}"
@@ -239,7 +238,8 @@ class Bucket:
 
 def changed_at(facts: Mapping[str, Any]) -> float:
     """When an object was written, in seconds of the epoch; 0 where the store does not say."""
-    changed = facts.get("LastModified") or facts.get("mtime") or facts.get("updated") or 0
+    names = ("LastModified", "last_modified", "mtime", "updated")
+    changed = next((facts[name] for name in names if facts.get(name)), 0)
     if isinstance(changed, str):
         changed = datetime.fromisoformat(changed)
     return changed.timestamp() if isinstance(changed, datetime) else float(changed)

@@ -16,7 +16,9 @@ from benchmark.catalog import encoder_cards
 from benchmark.errors import SslBenchError
 from benchmark.events import COMPILED, RunOptions
 from benchmark.executors.choice import Executor, ExecutorRequest, chosen
+from benchmark.mirror import mirror
 from benchmark.modalities import MODALITIES
+from benchmark.paths import is_url
 from benchmark.plan import (
     EncoderRef,
     Plan,
@@ -91,6 +93,8 @@ def planned(request: EvalRequest) -> Work:
     """
     check_dtype(request.store_dtype)
     open_store(request.store).check()
+    if request.data_dir is not None and is_url(request.data_dir):
+        mirror(str(request.data_dir)).check()
     cards, absent = _with_data(select_tasks(request.tasks, request.suite), request)
     protocols = select_protocols(request.protocols)
     references = encoder_references(request)
