@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -136,7 +140,7 @@ def _carry_out(plan: Plan, request: EvalRequest, executor: Executor) -> Tally:
     out = out_folder(request)
     write_cells(out, plan_cells(plan))
     console = Console(stderr=True)
-    with display(console, len(plan)) as shown:
+    with display(console, len(plan)) as shown, _terminated_as_interrupted() as signals:
         try:
             executor.execute(plan, run_options(request, executor), shown)
         except KeyboardInterrupt:
@@ -147,8 +151,27 @@ def _carry_out(plan: Plan, request: EvalRequest, executor: Executor) -> Tally:
                 highlight=False,
                 soft_wrap=True,
             )
-            sys.exit(130)
+            sys.exit(128 + (signals or [signal.SIGINT])[0])
     return shown.tally
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[list[int]]:
+    """SIGTERM, with which schedulers end a job, is taken like Ctrl-C, by this process alone."""
+    ours, came = os.getpid(), list[int]()
+
+    def stop(number: int, frame: object) -> None:
+        if os.getpid() == ours:
+            came.append(number)
+            raise KeyboardInterrupt
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _with_data(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -20,9 +21,11 @@ from benchmark.executors.site import Site
 from benchmark.executors.worker import Worker
 from benchmark.plan import EncoderRef
 
+log = logging.getLogger("ssl_bench")
 LOOK_SECONDS = 1.0  # between looks at the cluster's nodes
 IDLE_SECONDS = 30.0  # before a worker that is not needed gives back what it holds
 PATIENCE_SECONDS = 300.0  # without a single worker, before the run gives up
+STARTING_SECONDS = 3600.0  # the same, where an autoscaler may have to start the first machine
 MAX_FAILED_STARTS = 20  # in a row
 
 
@@ -66,6 +69,7 @@ class Pool:
         self._room = 0
         self._alone_since = time.monotonic()
         self._had_workers = False
+        self._told = False  # that machines are waited for
 
     def __enter__(self) -> Pool:
         return self
@@ -162,9 +166,18 @@ class Pool:
         alone = time.monotonic() - self._alone_since
         if not self._room and (not self._had_workers or alone > PATIENCE_SECONDS):
             raise SslBenchError(no_room(self.shape, nodes))
-        if alone > PATIENCE_SECONDS:
+        patience = PATIENCE_SECONDS
+        if not any(self.shape.fits(node) for node in nodes):  # workers were asked for by number
+            patience = STARTING_SECONDS
+            if not self._told:
+                self._told = True
+                log.warning(
+                    "no machine of the cluster has room for a worker (%s) yet; waiting for some "
+                    "to start (`ray status` shows them)", self.shape,
+                )  # fmt: skip
+        if alone > patience:
             raise SslBenchError(
-                f"no worker ({self.shape}) came up in {PATIENCE_SECONDS:.0f} s: `ray status` shows "
+                f"no worker ({self.shape}) came up in {patience:.0f} s: `ray status` shows "
                 "what the cluster is busy with"
             )
         if self._failed_starts > MAX_FAILED_STARTS:

@@ -161,14 +161,17 @@ def test_list_options_and_unusable_places(tmp_path: Path) -> None:
     assert "Traceback" not in out.stderr + cache.stderr
 
 
-def test_ctrl_c_keeps_what_was_done(tmp_path: Path, own_cache: Path) -> None:
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_or_a_scheduler_keeps_what_was_done(
+    number: signal.Signals, status: int, tmp_path: Path, own_cache: Path
+) -> None:
     slow = {"MOCK_SECONDS": "0.3"}  # it must not end before it is stopped
     process = start("eval", "-m", "mock-slow", "-t", "mock-many", cwd=tmp_path, **slow)
     while not list(own_cache.glob("embeddings/*/*/*.safetensors")) and process.running:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     done = process.wait()
-    assert done.returncode == 130
+    assert done.returncode == status
     assert "the same command goes on from there" in done.stderr
     assert "Traceback" not in done.stderr
 
