@@ -23,20 +23,23 @@ from benchmark.probe.streamed import Streamed
 
 ROWS_PER_COLUMN = 64  # samples per feature, or per class if there are more of those
 LEAST_ROWS = 4096
+SHARE = 32  # a sample is this part of a set, if that is more, but not
+MOST = 4  # times as many samples
 LARGEST = 1 << 27  # values of a sample
 WORTH = 8  # times the sample that a set must hold for the detour to pay
 SEED = 0x5A3B1E  # of no data: drawn labels must not come from the same numbers
 _DRAWN_AT_ONCE = 1 << 20
 
 
-def rows_wanted(width: int, classes: int) -> int:
-    """Samples that settle the curvature of `classes` columns over `width` features."""
-    return max(LEAST_ROWS, ROWS_PER_COLUMN * max(width, classes))
+def rows_wanted(n: int, width: int, classes: int) -> int:
+    """Of n samples, how many settle the curvature of `classes` columns over `width` features."""
+    least = max(LEAST_ROWS, ROWS_PER_COLUMN * max(width, classes))
+    return max(least, min(n // SHARE, MOST * least, LARGEST // width))
 
 
 def suits(n: int, width: int, classes: int) -> bool:
     """Whether a set of n samples is worth a sample, and the sample fits."""
-    rows = rows_wanted(width, classes)
+    rows = rows_wanted(n, width, classes)
     return n >= WORTH * rows and rows * width <= LARGEST
 
 
@@ -124,7 +127,7 @@ def sampled(
 ) -> SampledSoftmax | SampledBinary:
     """The objective of a sample of `whole`, whose features are `features`."""
     width, columns = features.z.shape[1], whole.fitted.fitted
-    places, weights = draw(whole.y, rows_wanted(width, columns), hardness)
+    places, weights = draw(whole.y, rows_wanted(whole.count, width, columns), hardness)
     z = whole.stream.sample(places)
     targets = whole.fitted.encode(whole.y[places], z.dtype, z.device)
     taken = Features(z, features.basis, None, features.mean, features.inverse_scale)

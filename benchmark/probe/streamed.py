@@ -82,14 +82,17 @@ class Stream:
 
     def sample(self, places: np.ndarray) -> torch.Tensor:
         """The samples at increasing places (n,), in memory."""
-        parts, offset = [], 0
+        out = torch.empty((len(places), self.shape[1]), dtype=self.dtype, device=self.device)
+        filled, offset = 0, 0
         for x, rows in self.sources:
             total = len(x) if rows is None else len(rows)
             own = places[(places >= offset) & (places < offset + total)] - offset
             taken = own if rows is None else rows[own]
-            parts += [self._standardised(b) for b in in_memory.blocks([(x, taken)], READ_VALUES)]
+            for block in in_memory.blocks([(x, taken)], READ_VALUES):
+                out[filled : filled + len(block)] = self._standardised(block)
+                filled += len(block)
             offset += total
-        return torch.cat(parts).to(self.device)
+        return out
 
     def spaced(self, stride: int) -> torch.Tensor:
         """Every `stride`-th sample, in memory."""

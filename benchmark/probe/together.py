@@ -31,6 +31,7 @@ from benchmark.probe.streamed import Streamed
 COLUMNS = 512  # logit columns of a pass: a product of so many is as fast as it gets
 SHARED = 4  # penalties that must share a pass for it to pay
 COARSE = 4  # of so many penalties one is solved before the others
+FINE = 18  # penalties from which the others are near enough
 LEVELS = 3  # penalties whose solutions say which samples are hard
 ROUNDS = 16
 NEAR = 10.0  # tolerances from which L-BFGS takes over where the rounds ended
@@ -88,6 +89,7 @@ class SharedPasses:
 
         gradient = self._gradients(theta, [0.0, *(penalties[k] for k in levels)], see)
         self.scale = max(float(_norms(gradient)[0]), 10 * self.eps)
+        del self.sample, self.solver  # one at a time in memory
         self._take(hardness)
 
     def pays(self, penalties: int) -> bool:
@@ -100,7 +102,7 @@ class SharedPasses:
         self._survey(penalties)
         self.solver.previous = []
         every = range(len(penalties))
-        coarse = sorted({*every[:: COARSE if len(every) > 2 * COARSE else 1], every[-1]})
+        coarse = sorted({*every[:: COARSE if len(every) >= FINE else 1], every[-1]})
         starts = {k: self._on_sample(penalties[k]) for k in coarse}
         found = self._in_groups(starts, penalties)
         logs = np.log(penalties)
