@@ -31,7 +31,7 @@ PENALTIES: np.ndarray = 10.0 ** np.linspace(-6, 5, 45)
 
 DECISION_VALUES = 1 << 22  # converted at a time
 SCORED_VALUES = 1 << 20  # predictions of several penalties that are scored at a time,
-STREAMED = 4  # times as many where each time is a pass over the disk
+STREAMED = 2  # times as many where each time is a pass over the disk
 
 
 @dataclass

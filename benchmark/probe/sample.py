@@ -28,7 +28,7 @@ MOST = 4  # times as many samples
 LARGEST = 1 << 27  # values of a sample
 WORTH = 8  # times the sample that a set must hold for the detour to pay
 SEED = 0x5A3B1E  # of no data: drawn labels must not come from the same numbers
-_DRAWN_AT_ONCE = 1 << 20
+_DRAWN_AT_ONCE = 1 << 16
 
 
 def rows_wanted(n: int, width: int, classes: int) -> int:

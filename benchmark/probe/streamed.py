@@ -8,6 +8,7 @@ memory, up to the rounding of one subtraction and one product.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -82,7 +83,12 @@ class Stream:
 
     def sample(self, places: np.ndarray) -> torch.Tensor:
         """The samples at increasing places (n,), in memory."""
-        out = torch.empty((len(places), self.shape[1]), dtype=self.dtype, device=self.device)
+        shape = (len(places), self.shape[1])
+        if self.is_cuda or not len(places):
+            out = torch.empty(shape, dtype=self.dtype, device=self.device)
+        else:  # mapped: malloc would not give back what lies between smaller things
+            bytes_ = mmap.mmap(-1, len(places) * self.shape[1] * self.dtype.itemsize)
+            out = torch.frombuffer(bytes_, dtype=self.dtype).view(shape)
         filled, offset = 0, 0
         for x, rows in self.sources:
             total = len(x) if rows is None else len(rows)

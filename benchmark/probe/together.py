@@ -108,6 +108,7 @@ class SharedPasses:
         logs = np.log(penalties)
         starts = {k: _interpolated(logs[k], found, logs) for k in every if k not in found}
         found |= self._in_groups(starts, penalties)
+        del self.sample, self.solver
         yield from (found[k] for k in every)
 
     def _in_groups(
