@@ -31,7 +31,7 @@ PENALTIES: np.ndarray = 10.0 ** np.linspace(-6, 5, 45)
 
 DECISION_VALUES = 1 << 22  # converted at a time
 SCORED_VALUES = 1 << 20  # predictions of several penalties that are scored at a time,
-STREAMED = 2  # times as many where each time is a pass over the disk
+STREAMED_VALUES = 1 << 21  # more where each time is a pass over the disk
 
 
 @dataclass
@@ -278,9 +278,10 @@ class _Logistic(_Task):
         projected = fit.features.project(held.sources)
         scores, best = np.empty(size), -np.inf
         path = fit.path([float(c) for c in self.grid])
-        together = _together(held, self.setting.classes)
+        classes = self.setting.classes
+        together = _together(held, classes)
         if isinstance(projected, Stream):
-            together *= STREAMED
+            together = max(together, STREAMED_VALUES // max(1, len(projected) * classes))
         for k in range(0, size, together):
             some = list(islice(path, together))
             self.iterations += sum(solution.iterations for solution in some)

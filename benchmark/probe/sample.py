@@ -1,8 +1,9 @@
 """A weighted sample in memory that stands for a training set too large for it.
 
 A sample is spread evenly over the samples and evenly over the classes, so that a rare class is in
-it, and, once there are predictors, over the samples that these are wrong about: where penalties are
-weak and classes far apart, such samples are all that curves the loss. Weights make the mean loss of
+it, and, once there are predictors, over the samples that these are wrong about (where penalties are
+weak and classes far apart, such samples are all that curves the loss) and over the largest samples,
+which are all that knows of a feature that is seldom active. Weights make the mean loss of
 the sample an unbiased estimate of the whole set's. Its curvature is what the solver in `together`
 takes steps by.
 """
@@ -45,7 +46,8 @@ def suits(n: int, width: int, classes: int) -> bool:
 
 @dataclass
 class Hardness:
-    """How far predictions of the set are off, by some predictors: residuals (n, L), float16."""
+    """How far predictions of the set are off, by some predictors, or another measure of what a
+    sample must not lack: (n, L), float16."""
 
     residuals: np.ndarray
     totals: np.ndarray
@@ -57,7 +59,7 @@ class Hardness:
 
     def see(self, rows: slice, residuals: np.ndarray) -> None:
         """Residuals (L, n) of some samples."""
-        self.residuals[rows] = residuals.T
+        self.residuals[rows] = np.minimum(residuals.T, 6e4)  # float16 ends at 65,504
         self.totals += residuals.sum(1, dtype=np.float64)
 
     def shares(self, rows: slice) -> np.ndarray:

@@ -153,11 +153,11 @@ class Streamed(Objective):
         self,
         thetas: torch.Tensor,
         penalties: torch.Tensor,
-        see: Callable[[slice, torch.Tensor], None] | None = None,
+        see: Callable[[Block, torch.Tensor], None] | None = None,
     ) -> torch.Tensor:
         """Gradients (K, C, r + 1) at thetas (K, C, r + 1) for as many penalties (K,), in one pass.
 
-        `see` is given the place of each block of samples and its residuals (K, C, n).
+        `see` is given each block of samples and its residuals (K, C, n).
         """
         shape, width = thetas.shape[:2], thetas.shape[2]
         total = thetas * (self.penalised[0] * (penalties[:, None, None] * self.count))
@@ -174,7 +174,7 @@ class Streamed(Objective):
             for one in residual:
                 self.subtract(one, targets)
             if see is not None:
-                see(block.rows, residual)
+                see(block, residual)
             arrays.add_products(total, p, block.samples)
         total *= 1.0 / self.count
         result = total.view(*shape, width)

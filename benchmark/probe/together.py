@@ -24,12 +24,22 @@ import torch
 from benchmark.probe import arrays
 from benchmark.probe.arrays import Array
 from benchmark.probe.features import Features
-from benchmark.probe.path import POLISH, PathSolver, Point, Solution, coarse_path, solve_one
+from benchmark.probe.objective import Block
+from benchmark.probe.path import (
+    POLISH,
+    PathSolver,
+    Point,
+    Solution,
+    coarse_path,
+    solve_one,
+    solve_path,
+)
 from benchmark.probe.sample import Hardness, sampled
 from benchmark.probe.streamed import Streamed
 
 COLUMNS = 512  # logit columns of a pass: a product of so many is as fast as it gets
 SHARED = 4  # penalties that must share a pass for it to pay
+APART = 2e-3  # mean residual of the weakest penalty, below which classes are
 COARSE = 4  # of so many penalties one is solved before the others
 FINE = 18  # penalties from which the others are near enough
 LEVELS = 3  # penalties whose solutions say which samples are hard
@@ -66,7 +76,7 @@ class SharedPasses:
         self.eps = float(torch.finfo(objective.zero.dtype).eps)
         self.scale = 1.0  # norm of the gradient at zero
         self.finisher: PathSolver | None = None
-        self._take(None)
+        self.finished_at = 0.0  # the penalty of the finisher's memory
 
     def _take(self, hardness: Hardness | None) -> None:
         """A sample and its solver."""
@@ -76,21 +86,32 @@ class SharedPasses:
         )
         self.at = 0.0  # the penalty of the solver's memory
 
-    def _survey(self, penalties: Sequence[float]) -> None:
+    def _survey(self, penalties: Sequence[float]) -> bool:
         """Solve decreasing penalties on a first sample, see what their solutions are wrong about,
-        and take a sample for that."""
+        and take a sample for that; False if they are wrong about nothing, or nowhere finite.
+
+        Where classes are apart, a weak penalty meets the tolerance far from its optimum, unless it
+        is approached from stronger ones.
+        """
+        self._take(None)
         levels = sorted({round((len(penalties) - 1) * (k + 1) / LEVELS) for k in range(LEVELS)})
         found = [self._on_sample(penalty) for penalty in penalties]
         theta = torch.stack([torch.zeros_like(found[0]), *(found[k] for k in levels)])
-        hardness = Hardness.unseen(self.objective.count, len(levels))
+        hardness = Hardness.unseen(self.objective.count, len(levels) + 1)
 
-        def see(rows: slice, residual: torch.Tensor) -> None:
-            hardness.see(rows, residual[1:].abs().sum(1).cpu().numpy())
+        def see(block: Block, residual: torch.Tensor) -> None:
+            size = block.samples.square().mean(1)[None]  # a rare feature's few samples are large
+            off = torch.cat((residual[1:].abs().sum(1), size))
+            hardness.see(block.rows, off.cpu().numpy())
 
         gradient = self._gradients(theta, [0.0, *(penalties[k] for k in levels)], see)
         self.scale = max(float(_norms(gradient)[0]), 10 * self.eps)
         del self.sample, self.solver  # one at a time in memory
+        wrong = hardness.totals[len(levels) - 1] / self.objective.count
+        if not (np.isfinite(hardness.totals).all() and wrong > APART):
+            return False
         self._take(hardness)
+        return True
 
     def pays(self, penalties: int) -> bool:
         """Whether so many penalties are solved sooner together than one after the other."""
@@ -99,17 +120,19 @@ class SharedPasses:
     def path(self, penalties: Sequence[float]) -> Iterator[Solution]:
         """Solutions for decreasing penalties: of some of them, which tell where to look for the
         others, as many at a time as may share a pass."""
-        self._survey(penalties)
-        self.solver.previous = []
+        given, penalties = penalties, sorted({float(p) for p in penalties}, reverse=True)
+        if not self._survey(penalties):
+            yield from solve_path(self.objective, given, tol=self.tol, max_iter=self.max_iter)
+            return
         every = range(len(penalties))
         coarse = sorted({*every[:: COARSE if len(every) >= FINE else 1], every[-1]})
         starts = {k: self._on_sample(penalties[k]) for k in coarse}
         found = self._in_groups(starts, penalties)
         logs = np.log(penalties)
-        starts = {k: _interpolated(logs[k], found, logs) for k in every if k not in found}
+        starts = {k: _interpolated(k, found, logs) for k in every if k not in found}
         found |= self._in_groups(starts, penalties)
         del self.sample, self.solver
-        yield from (found[k] for k in every)
+        yield from (found[penalties.index(float(p))] for p in given)
 
     def _in_groups(
         self, starts: dict[int, torch.Tensor], penalties: Sequence[float]
@@ -127,15 +150,17 @@ class SharedPasses:
     def one(self, penalty: float) -> Solution:
         """The solution for one penalty, to a fraction of the tolerance if it can be had."""
         way = [*coarse_path(penalty, self.objective.variance), penalty]
-        self._survey(way)
-        *_, start = (self._on_sample(each) for each in way)
-        state = self._solved(start[None], [penalty], POLISH * self.tol)
-        found = self._solution(state, 0)
-        if found.converged:
-            return found
-        # From the solution on a sample, a weak penalty may meet the tolerance far from its optimum.
+        made = 0
+        if self._survey(way):
+            *_, start = (self._on_sample(each) for each in way)
+            state = self._solved(start[None], [penalty], POLISH * self.tol)
+            found = self._solution(state, 0)
+            del self.sample, self.solver
+            if found.converged:
+                return found
+            made = found.iterations
         solution = solve_one(self.objective, penalty, tol=self.tol, max_iter=self.max_iter)
-        solution.iterations += found.iterations
+        solution.iterations += made
         return solution
 
     def _finished(self, state: _State, penalties: Sequence[float]) -> Iterator[Solution]:
@@ -153,6 +178,9 @@ class SharedPasses:
                 solver.max_iter = left
                 near = state.norm[number] <= NEAR * self._target(self.tol)
                 solver.previous = last
+                at = last[-1].penalty if last else penalty
+                solver.memory.shift(at - self.finished_at)
+                self.finished_at = penalty
                 start = None if len(last) == 2 and not near else state.theta[number]
                 solution = solver.solve(penalty, start=start)
                 solution.iterations += rounds
@@ -180,7 +208,7 @@ class SharedPasses:
         steps: deque[torch.Tensor] = deque(maxlen=MEMORY)
         changes: deque[torch.Tensor] = deque(maxlen=MEMORY)
         norms = [state.norm.copy()]
-        for turn in range(min(ROUNDS, self.max_iter)):
+        for turn in range(min(ROUNDS, max(0, self.max_iter - 2))):
             open_ = ~(state.norm <= target)
             if turn >= PATIENCE:
                 open_ &= state.norm < 0.5 * norms[turn - PATIENCE]
@@ -197,16 +225,14 @@ class SharedPasses:
             there = torch.stack(moved)
             gradient = self._gradients(there, [penalties[k] for k in order])
             norm = _norms(gradient)
+            finite = np.flatnonzero(np.isfinite(norm))
             for memory, now, before in (
                 (steps, there, state.theta),
                 (changes, gradient, state.gradient),
             ):
                 change = torch.zeros_like(before)
-                change[places] = now - before[places]
+                change[places[finite]] = now[finite] - before[places[finite]]
                 memory.append(change)
-            if not np.isfinite(norm).all():
-                steps.pop()
-                changes.pop()
             better = norm < state.norm[order]
             chosen, which = (
                 places[torch.from_numpy(better).to(theta.device)],
@@ -223,7 +249,7 @@ class SharedPasses:
         self,
         theta: torch.Tensor,
         penalties: Sequence[float],
-        see: Callable[[slice, torch.Tensor], None] | None = None,
+        see: Callable[[Block, torch.Tensor], None] | None = None,
     ) -> torch.Tensor:
         weights = torch.tensor(penalties, dtype=theta.dtype, device=theta.device)
         return self.objective.gradients(theta, weights, see)
@@ -252,13 +278,16 @@ class SharedPasses:
         return found
 
 
-def _interpolated(at: float, found: dict[int, Solution], logs: np.ndarray) -> torch.Tensor:
-    """What a cubic through the nearest solutions has at a penalty, by its logarithm: (C, r + 1)."""
-    nearest = sorted(found, key=lambda k: abs(logs[k] - at))[:4]
+def _interpolated(number: int, found: dict[int, Solution], logs: np.ndarray) -> torch.Tensor:
+    """What a cubic through the solutions on both sides has at a penalty, by its logarithm:
+    (C, r + 1). found: some of the penalties, the first and the last among them."""
+    below = sorted(k for k in found if k < number)[-2:]
+    nearest = [*below, *sorted(k for k in found if k > number)[: 4 - len(below)]]
     theta = torch.zeros_like(found[nearest[0]].theta)
     for k in nearest:
         others = [logs[j] for j in nearest if j != k]
-        theta += found[k].theta * float(np.prod([(at - x) / (logs[k] - x) for x in others]))
+        part = np.prod([(logs[number] - x) / (logs[k] - x) for x in others])
+        theta += found[k].theta * float(part)
     return theta.T
 
 

@@ -2,14 +2,15 @@
 
     python tests/bench/scale.py embed [--sizes 10000 100000 1000000] [--d 256]
     python tests/bench/scale.py probe [--sizes ...] [--d 256] [--classes 10] [--kind multiclass]
+                                      [--penalties 9] [--store-dtype float32]
     python tests/bench/scale.py dtype [--models all]
 
 All data is synthetic. `embed`: short noise waveforms through a small convolutional encoder with
 random weights, prepared beforehand. `probe`: overlapping Gaussian classes in the store; a tenth of
-the size is the validation split; `--penalties` of the grid. Every size runs in a process of its
-own, whose peak resident memory (VmHWM, mapped files included) is printed beside that of a process
-that has only imported the same modules. `dtype`: the starter suite scored from embeddings stored
-in float32, float16 and bfloat16.
+the size is the validation split; `--penalties` of the grid, or its middle if 1. Every size runs in
+a process of its own, whose peak resident memory (VmHWM, mapped files included) is printed beside
+that of a process that has only imported the same modules. `dtype`: the starter suite scored from
+embeddings stored in float32, float16 and bfloat16.
 """
 
 from __future__ import annotations
@@ -142,12 +143,12 @@ def embed(count: int, d: int) -> dict[str, Any]:
     }
 
 
-def entry_of(count: int, d: int, split: str) -> Any:
+def entry_of(count: int, d: int, split: str, dtype: str) -> Any:
     from benchmark.embed import CHUNKS, MANY, SHARD
     from benchmark.store import EntryKey, open_store
 
     size = SHARD["clip"] * (CHUNKS if count >= MANY else 1)
-    key = EntryKey("bench", f"gaussian {split} {count} {d}", "clip", "float32")
+    key = EntryKey("bench", f"gaussian {split} {count} {d}", "clip", "float32", dtype=dtype)
     return open_store().entry(key, count, size, {"encoder": "bench"})
 
 
@@ -168,24 +169,36 @@ def labels_of(count: int, classes: int, start: int = 0) -> np.ndarray:
     return ((places * np.uint64(2654435761) >> np.uint64(7)) % np.uint64(classes)).astype(np.int64)
 
 
-def store_gaussians(count: int, d: int, classes: int) -> dict[str, Any]:
+def store_gaussians(count: int, d: int, classes: int, dtype: str) -> dict[str, Any]:
     begun = time.perf_counter()
     for salt, (split, size) in enumerate((("train", count), ("validation", count // 10))):
-        entry = entry_of(size, d, split)
+        entry = entry_of(size, d, split, dtype)
         for index in entry.missing():
             entry.write(index, {"values": drawn(entry.span(index), d, classes, salt)[0]})
         entry.finish()
     return {"seconds": time.perf_counter() - begun}
 
 
-def probe(count: int, d: int, classes: int, kind: str, penalties: int) -> dict[str, Any]:
+def probe(
+    count: int, d: int, classes: int, dtype: str, kind: str, penalties: int
+) -> dict[str, Any]:
     import torch
 
     from benchmark.probe import PENALTIES, fit_probe
+    from benchmark.probe.streamed import Stream
+
+    made: list[int] = []
+    chunks = Stream.chunks
+
+    def counted(stream: Stream) -> Any:
+        made.append(len(stream))
+        return chunks(stream)
+
+    Stream.chunks = counted  # type: ignore[method-assign]
 
     torch.set_num_threads(2)
     x, held = (
-        entry_of(n, d, s).read()["values"]
+        entry_of(n, d, s, dtype).read()["values"]
         for n, s in ((count, "train"), (count // 10, "validation"))
     )
     y, y_held = labels_of(count, classes), labels_of(count // 10, classes)
@@ -196,14 +209,18 @@ def probe(count: int, d: int, classes: int, kind: str, penalties: int) -> dict[s
     imported = peak_mib()
     begun = time.perf_counter()
     grid = PENALTIES[:: max(1, len(PENALTIES) // penalties)]
+    if penalties == 1:
+        grid = PENALTIES[len(PENALTIES) // 2 :][:1]
     found = fit_probe(x, y, kind=kind, validation=(held, y_held), penalties=grid)
     seconds = time.perf_counter() - begun
+    right = np.mean(found.decision(held[:10_000]).argmax(1) == y_held[:10_000])
+    passes = f"{sum(made) / (count * 1.05):.0f} passes" if made else "in memory"
     return {
         "seconds": seconds,
         "peak": peak_mib(),
         "imported": imported,
-        "note": f"{type(x).__name__}, {found.iterations} iterations, C = {found.penalty:.3g}, "
-        f"score {found.selection_scores.max():.4f}",
+        "note": f"{passes}, {found.iterations} iterations, C = {found.penalty:.3g}, "
+        f"{'converged' if found.converged else 'not converged'}, {right:.4f} right",
     }
 
 
@@ -285,6 +302,7 @@ def main() -> None:
     parser.add_argument("--d", type=int, default=256)
     parser.add_argument("--classes", type=int, default=10)
     parser.add_argument("--penalties", type=int, default=9)
+    parser.add_argument("--store-dtype", default="float32", choices=["float32", "float16"])
     parser.add_argument("--kind", default="multiclass", choices=["multiclass", "regression"])
     parser.add_argument("--models", nargs="+", default=["all"])
     given = parser.parse_args()
@@ -299,6 +317,7 @@ def main() -> None:
                 rows.append(child("embed", count=size, d=given.d))
             else:
                 shape = {"count": size, "d": given.d, "classes": given.classes}
+                shape["dtype"] = given.store_dtype
                 child("store_gaussians", **shape)
                 rows.append(child("probe", **shape, kind=given.kind, penalties=given.penalties))
             print(size, rows[-1], file=sys.stderr, flush=True)

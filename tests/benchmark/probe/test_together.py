@@ -171,3 +171,55 @@ def test_a_sample_holds_what_predictors_are_wrong_about() -> None:
     assert np.isin(np.arange(1000, 1300), places).all()
     estimated = weights[(places >= 1000) & (places < 1300)].sum() / weights.sum()
     assert estimated == pytest.approx(300 / len(y), rel=0.15)
+
+
+def test_repeated_penalties_have_the_same_solution(forced: Any, passes: list[int]) -> None:
+    x, y = data(6000, 12, 4)
+    grid = [0.01] * 9 + [0.1] * 9 + [1.0] * 6
+    found = fit_probe(
+        x[:5000], y[:5000], kind="multiclass", penalties=grid, validation=(x[5000:], y[5000:])
+    )
+    assert len(passes) < 60
+    assert found.selection_scores is not None
+    assert len(set(found.selection_scores[:9])) == len(set(found.selection_scores[9:18])) == 1
+    assert found.selection_scores.min() > 0.5
+
+
+def test_a_feature_that_is_seldom_active_keeps_small_weights(forced: Any) -> None:
+    x, y = data(6000, 12, 4)
+    x[:, 2] = x[:, 7] = 0
+    x[17, 2], x[5999, 7] = 1e6, 1.0
+    grid = list(10.0 ** np.linspace(-4, 4, 20))
+    kept: list[np.ndarray] = []
+    for large in (True, False):
+        forced.setattr(features, "LARGE_BYTES", 0 if large else 1 << 26)
+
+        def score(decision: np.ndarray, _: np.ndarray) -> np.ndarray:
+            kept.extend(decision.transpose(2, 0, 1))
+            return np.zeros(decision.shape[2])
+
+        held = x[:100].copy()
+        held[:, 2] = 1e6
+        fit_probe(
+            x, y, kind="multiclass", penalties=grid, validation=(held, y[:100]), score=score,
+            refit=False,
+        )  # fmt: skip
+    for disk, memory in zip(kept[:20], kept[20:], strict=True):
+        assert np.ptp(disk) < 2 * np.ptp(memory) + 1
+
+
+def test_separable_classes_and_weak_penalties_are_as_exact_as_one_after_the_other(
+    forced: pytest.MonkeyPatch,
+) -> None:
+    x, y = data(6000, 12, 4, spread=6.0)
+    coefs = []
+    for large in (True, False):
+        forced.setattr(features, "LARGE_BYTES", 0 if large else 1 << 26)
+        coefs.append(fit_probe(x, y, kind="multiclass", penalties=[1e3]).coef * x.std(0)[:, None])
+    difference = np.linalg.norm(coefs[0] - coefs[1]) / np.linalg.norm(coefs[1])
+    assert difference < 0.25
+
+
+def test_penalties_beyond_what_float32_holds_end(forced: Any) -> None:
+    x, y = data(5000, 12, 4)
+    fit_probe(x, y, kind="multiclass", penalties=[1e-40], max_iter=5)
