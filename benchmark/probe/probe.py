@@ -23,15 +23,13 @@ from benchmark.probe.ridge import (
     solve_samples,
 )
 from benchmark.probe.selection import DEFAULT_SCORES, Score, choose
-from benchmark.probe.streamed import Stream
 from benchmark.probe.targets import check_targets
 
 # The grid of DINOv2's linear evaluation with logistic regression (Oquab et al. 2023).
 PENALTIES: np.ndarray = 10.0 ** np.linspace(-6, 5, 45)
 
 DECISION_VALUES = 1 << 22  # converted at a time
-SCORED_VALUES = 1 << 20  # predictions of several penalties that are scored at a time,
-STREAMED_VALUES = 1 << 21  # more where each time is a pass over the disk
+SCORED_VALUES = 1 << 20  # predictions of several penalties that are scored at a time
 
 
 @dataclass
@@ -278,10 +276,7 @@ class _Logistic(_Task):
         projected = fit.features.project(held.sources)
         scores, best = np.empty(size), -np.inf
         path = fit.path([float(c) for c in self.grid])
-        classes = self.setting.classes
-        together = _together(held, classes)
-        if isinstance(projected, Stream):
-            together = max(together, STREAMED_VALUES // max(1, len(projected) * classes))
+        together = _together(held, self.setting.classes)
         for k in range(0, size, together):
             some = list(islice(path, together))
             self.iterations += sum(solution.iterations for solution in some)
