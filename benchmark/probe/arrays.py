@@ -137,11 +137,11 @@ def add_at(x: Array, places: Array, values: Array) -> None:
 
 
 def softmax(x: Array, out: Array) -> Array:
-    """Softmax over the first axis."""
+    """Softmax over the last axis but one."""
     if isinstance(x, np.ndarray):  # torch goes over the numbers once
-        torch.softmax(torch.from_numpy(x), 0, out=torch.from_numpy(out))
+        torch.softmax(torch.from_numpy(x), -2, out=torch.from_numpy(out))
         return out
-    return torch.softmax(x, 0, out=out)
+    return torch.softmax(x, -2, out=out)
 
 
 def sigmoid(x: Array, out: Array) -> Array:

@@ -87,7 +87,7 @@ class Objective:
         return blocks
 
     def probabilities(self, logits: Array, out: Array) -> Array:
-        """Probabilities (C, n) of logits (C, n), written to `out`."""
+        """Probabilities of logits, (C, n) or for several thetas (K, C, n), written to `out`."""
         raise NotImplementedError
 
     def subtract_targets(self, p: Array, rows: slice, which: Array | None) -> None:

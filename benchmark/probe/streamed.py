@@ -169,7 +169,7 @@ class Streamed(Objective):
             n = len(block.samples)
             logits, p = (buffer[: columns * n].view(columns, n) for buffer in buffers)
             arrays.affine(theta, block.transposed, logits)
-            residual = self.probabilities_of_all(logits.view(*shape, n), p.view(*shape, n))
+            residual = self.probabilities(logits.view(*shape, n), p.view(*shape, n))
             targets = self.targets_of(block.rows)
             for one in residual:
                 self.subtract(one, targets)
@@ -181,10 +181,6 @@ class Streamed(Objective):
         if self.joint:
             result -= result.mean(1, keepdim=True)  # as in `gradient`
         return result
-
-    def probabilities_of_all(self, logits: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-        """Probabilities of logits (K, C, n), written to `out`."""
-        raise NotImplementedError
 
     def subtract(self, p: torch.Tensor, targets: torch.Tensor) -> None:
         """Turn probabilities (C, n) of samples with these targets into residuals, in place."""
@@ -201,16 +197,13 @@ class StreamedSoftmax(Streamed, SoftmaxLoss):
     def subtract_targets(self, p: Any, rows: slice, which: Any) -> None:
         self.subtract(p, self.targets_of(rows))
 
-    def probabilities_of_all(self, logits: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-        return torch.softmax(logits, 1, out=out)
-
     def subtract(self, p: torch.Tensor, targets: torch.Tensor) -> None:
         if targets.ndim == 2:
             p -= targets.T
             return
         n = len(targets)
         places = targets * n + torch.arange(n, device=targets.device)
-        p.view(-1).scatter_add_(0, places, p.new_full((n,), -1.0))
+        arrays.add_at(p, places, p.new_full((n,), -1.0))
 
 
 class StreamedBinary(Streamed, BinaryLoss):
@@ -223,9 +216,6 @@ class StreamedBinary(Streamed, BinaryLoss):
     def subtract_targets(self, p: Any, rows: slice, which: Any) -> None:
         targets = self.targets_of(rows).T
         p -= targets if which is None else targets[which]
-
-    def probabilities_of_all(self, logits: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-        return torch.sigmoid(logits, out=out)
 
     def subtract(self, p: torch.Tensor, targets: torch.Tensor) -> None:
         p -= targets.T

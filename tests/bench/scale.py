@@ -213,14 +213,17 @@ def probe(
         grid = PENALTIES[len(PENALTIES) // 2 :][:1]
     found = fit_probe(x, y, kind=kind, validation=(held, y_held), penalties=grid)
     seconds = time.perf_counter() - begun
-    right = np.mean(found.decision(held[:10_000]).argmax(1) == y_held[:10_000])
-    passes = f"{sum(made) / (count * 1.05):.0f} passes" if made else "in memory"
+    passes = f", {sum(made) / (count * 1.05):.0f} passes" if made else ""
+    right = ""
+    if kind == "multiclass":
+        predicted = found.decision(held[:10_000]).argmax(1)
+        right = f", {np.mean(predicted == y_held[:10_000]):.4f} right"
     return {
         "seconds": seconds,
         "peak": peak_mib(),
         "imported": imported,
-        "note": f"{passes}, {found.iterations} iterations, C = {found.penalty:.3g}, "
-        f"{'converged' if found.converged else 'not converged'}, {right:.4f} right",
+        "note": f"{type(x).__name__}{passes}, {found.iterations} iterations, "
+        f"C = {found.penalty:.3g}, {'converged' if found.converged else 'not converged'}{right}",
     }
 
 

@@ -60,11 +60,11 @@ def test_a_killed_run_goes_on_on_another_machine_through_errors_of_the_server(
     url: str, google: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     first = entry(url, monkeypatch, tmp_path / "a")
-    google.fail(503, "POST", times=2)
+    google.fail("503", "POST", times=2)
     first.write(1, shard(1))
     first.settle()  # and no manifest
     second = entry(url, monkeypatch, tmp_path / "b")
-    google.fail(500, "GET", times=2)
+    google.fail("500", "GET", times=2)
     assert second.missing() == [0, 2]
     fill(second)
     third = entry(url, monkeypatch, tmp_path / "c")
@@ -97,9 +97,9 @@ def test_a_damaged_object_is_found_and_only_that_shard_redone(
     np.testing.assert_array_equal(third.read()["values"], EXPECTED)
 
 
-@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("status", ["401", "403"])
 def test_a_refusal_is_told_at_once_with_what_to_set(
-    url: str, google: Server, status: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    url: str, google: Server, status: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     google.fail(status, "GET")
     wanted = "access is denied .*storage.objects.list.*GOOGLE_APPLICATION_CREDENTIALS"

@@ -6,37 +6,24 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from http.server import HTTPServer
 
 import pytest
+from faults import Faults
 
 
 @dataclass
-class Server:
-    """A server at `endpoint`; `faults` are taken one by one by the requests that match them."""
+class Server(Faults):
+    """A server at `endpoint`, whose faults are statuses, said in Google's words."""
 
     endpoint: str = ""
-    faults: list[tuple[int, str, str]] = field(default_factory=list)  # status, method, part of path
-    seen: list[tuple[str, str]] = field(default_factory=list)
-
-    def fail(self, status: int, method: str, part: str = "", times: int = 1) -> None:
-        """Answer the next requests with a status, in Google's words."""
-        self.faults += [(status, method, part)] * times
-
-    def next(self, method: str, path: str) -> int:
-        self.seen.append((method, path))
-        for number, (status, wanted, part) in enumerate(self.faults):
-            if wanted == method and part in path:
-                del self.faults[number]
-                return status
-        return 0
 
 
 WORDS = {
-    401: "Anonymous caller does not have storage.objects.list access to the bucket.",
-    403: "someone@example.org does not have storage.objects.list access to the bucket.",
+    "401": "Anonymous caller does not have storage.objects.list access to the bucket.",
+    "403": "someone@example.org does not have storage.objects.list access to the bucket.",
 }
 
 
@@ -55,12 +42,12 @@ def google_server() -> Iterator[Server]:
         def parse_request(self) -> bool:
             if not super().parse_request():
                 return False
-            status = server.next(self.command, self.path)
+            status = server.taken(self.command, self.path)
             if status:
                 self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                words = {"code": status, "message": WORDS.get(status, "Backend Error")}
+                words = {"code": int(status), "message": WORDS.get(status, "Backend Error")}
                 content = json.dumps({"error": words}).encode()
-                self.send_response(status)
+                self.send_response(int(status))
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)

@@ -6,40 +6,27 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from faults import Faults
 
 Answer = Iterable[bytes]
 
 
 @dataclass
-class Server:
-    """A server at `endpoint`; `faults` are taken one by one by the requests that match them."""
+class Server(Faults):
+    """A server at `endpoint`, with the faults `500`, `timeout`, `truncate`, `cut` (as long as
+    stated, but less arrives), `flip` (a bit of the content), and `pass`: no fault."""
 
-    endpoint: str
-    faults: list[tuple[str, str, str]] = field(default_factory=list)  # kind, method, part of path
-    seen: list[tuple[str, str]] = field(default_factory=list)
+    endpoint: str = ""
     slow: float = 3.0
-
-    def fail(self, kind: str, method: str, part: str = "", times: int = 1) -> None:
-        """Answer the next requests with a fault: `500`, `timeout`, `truncate`, `cut` (as long as
-        stated, but less arrives), `flip` (a bit of the content), or `pass`: no fault."""
-        self.faults += [(kind, method, part)] * times
-
-    def _next(self, method: str, path: str) -> str:
-        self.seen.append((method, path))
-        for number, (kind, wanted, part) in enumerate(self.faults):
-            if wanted == method and part in path:
-                del self.faults[number]
-                return kind
-        return ""
 
     def wrap(self, app: Callable[..., Answer]) -> Callable[..., Answer]:
         def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Answer:
-            kind = self._next(environ["REQUEST_METHOD"], environ["PATH_INFO"])
+            kind = self.taken(environ["REQUEST_METHOD"], environ["PATH_INFO"])
             if kind == "500":
                 start("500 Internal Server Error", [("Content-Length", "0")])
                 return [b""]
@@ -108,7 +95,7 @@ def serving() -> Iterator[Server]:
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = Server("")
+    server = Server()
     app = server.wrap(DomainDispatcherApplication(create_backend_app))
     http = make_server("127.0.0.1", 0, app, threaded=True)
     server.endpoint = f"http://127.0.0.1:{http.server_port}"
