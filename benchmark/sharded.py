@@ -108,9 +108,7 @@ class ShardedArray(ArrayOnDisk):
         self.paths, self.places = paths, places
         sizes = [place.shape[0] for place in places]
         self.starts: NDArray[np.int64] = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        exact = places[0].code not in ("F16", "BF16")
-        dtype = places[0].stored(b"", 0).dtype if exact else np.dtype(np.float32)
-        super().__init__(int(self.starts[-1]), places[0].shape[1:], dtype, rows)
+        super().__init__(int(self.starts[-1]), places[0].shape[1:], places[0].dtype, rows)
 
     def _with_rows(self, rows: NDArray[np.intp]) -> ArrayOnDisk:
         return ShardedArray(self.paths, self.places, rows)
@@ -124,22 +122,16 @@ class ShardedArray(ArrayOnDisk):
             first = start + filled - int(self.starts[shard])
             taken = min(self.places[shard].shape[0] - first, len(out) - filled)
             if taken > 0:
-                out[filled : filled + taken] = self._read(shard, first, taken)
+                self._read(shard, first, out[filled : filled + taken])
             filled, shard = filled + max(0, taken), shard + 1
         return out
 
-    def _read(self, shard: int, first: int, count: int) -> NDArray[Any]:
-        place = self.places[shard]
-        raw = bytearray(place.row_bytes * count)
+    def _read(self, shard: int, first: int, out: NDArray[Any]) -> None:
         with self.paths[shard].open("rb", buffering=0) as file:
-            file.seek(place.offset + first * place.row_bytes)
-            view = memoryview(raw)
-            while view:
-                got = file.readinto(view)  # type: ignore[attr-defined]
-                if not got:
-                    raise OSError(f"{self.paths[shard]} was cut off while it was read")
-                view = view[got:]
-        return place.decode(raw, count)
+            try:
+                self.places[shard].read(file, first, out)
+            except EOFError:
+                raise OSError(f"{self.paths[shard]} was cut off while it was read") from None
 
     def _gather(self, rows: NDArray[Any]) -> NDArray[Any]:
         out = np.empty((len(rows), *self.shape[1:]), self.dtype)
@@ -153,7 +145,8 @@ class ShardedArray(ArrayOnDisk):
             if len(run):
                 shard = int(shards[run[0]])
                 own = ordered[run] - self.starts[shard]
-                read = self._read(shard, int(own[0]), int(own[-1] - own[0]) + 1)
+                read = np.empty((int(own[-1] - own[0]) + 1, *self.shape[1:]), self.dtype)
+                self._read(shard, int(own[0]), read)
                 out[order[run]] = read[own - own[0]]
         return out
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Source = tuple[np.ndarray, np.ndarray | None]
 
 BLOCK_VALUES = 1 << 20  # values of an embedding matrix converted at a time
+CACHED_VALUES = 1 << 17  # of these in float64: what stays in the cache is summed 4 times as fast
 LARGE_BYTES = 1 << 26  # of a set as float32 from which it is not held in memory
 SKETCH_ROWS_PER_COLUMN = 6  # rows per column that settle a Gram well enough to precondition with
 
@@ -60,11 +61,15 @@ def statistics(sources: Sequence[Source]) -> tuple[np.ndarray, np.ndarray]:
     """Mean (D,) and population standard deviation (D,) in float64; exactly 0 where constant."""
     first = next(blocks(sources))[0].astype(np.float64)
     total, square, rows = np.zeros_like(first), np.zeros_like(first), 0
+    size = max(1, CACHED_VALUES // len(first))
+    shifted = np.empty((size, len(first)))
     for block in blocks(sources):
         # Shifting by a sample keeps the variance exact for constant and for far-off-centre columns.
-        shifted = block.astype(np.float64) - first
-        total += shifted.sum(0)
-        square += np.einsum("ij,ij->j", shifted, shifted)
+        for start in range(0, len(block), size):
+            part = block[start : start + size]
+            off = np.subtract(part, first, out=shifted[: len(part)])
+            total += off.sum(0)
+            square += np.einsum("ij,ij->j", off, off)
         rows += len(block)
     mean = total / rows
     return first + mean, np.sqrt(np.maximum(square / rows - mean * mean, 0.0))

@@ -9,6 +9,8 @@ memory, up to the rounding of one subtraction and one product.
 from __future__ import annotations
 
 import mmap
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -26,6 +28,18 @@ from benchmark.probe.targets import Columns
 
 READ_VALUES = 1 << 20  # of a chunk: it is read at once and worked on in blocks
 LEAST_ROWS = 4  # samples per feature from which a set is worth the passes
+
+
+_READERS = threading.local()
+
+
+def _reader() -> ThreadPoolExecutor:
+    """The thread that reads ahead for this one. The same for all sets and passes, since each
+    thread's allocator keeps some of what it had."""
+    if getattr(_READERS, "process", None) != os.getpid():  # threads do not survive a fork
+        _READERS.process, _READERS.pool = os.getpid(), ThreadPoolExecutor(1, "read")
+    pool: ThreadPoolExecutor = _READERS.pool
+    return pool
 
 
 def too_large(sources: Sequence[Source]) -> bool:
@@ -50,8 +64,6 @@ class Stream:
         self.mean = torch.from_numpy(mean).to(dtype)
         self.inverse_scale = torch.from_numpy(inverse_scale).to(dtype)
         self.shape = (count(sources), len(mean))
-        # one thread for all passes: each thread's allocator keeps some of what it had
-        self._reader = ThreadPoolExecutor(1, "read")
         self.is_cuda = device.type == "cuda"
 
     def __len__(self) -> int:
@@ -61,7 +73,7 @@ class Stream:
         """(first row, samples (n, r)) of consecutive chunks, the next ones being read meanwhile."""
         calls = (partial(self._read, number, rows) for number, rows in self._spans())
         start = 0
-        for chunk in one_ahead(self._reader, calls):
+        for chunk in one_ahead(_reader(), calls):
             yield start, chunk.to(self.device)
             start += len(chunk)
 

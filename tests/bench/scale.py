@@ -156,7 +156,8 @@ def drawn(rows: range, d: int, classes: int, salt: int) -> tuple[np.ndarray, np.
     """Embeddings and labels of some consecutive samples."""
     shape = np.random.default_rng(0)
     spectrum = (1.0 + np.arange(d, dtype=np.float32)) ** -0.5
-    means = 0.2 * shape.standard_normal((classes, d), dtype=np.float32) * spectrum
+    apart = 0.2 * (256 / d) ** 0.5  # as far apart at any width
+    means = apart * shape.standard_normal((classes, d), dtype=np.float32) * spectrum
     rng = np.random.default_rng([salt, rows.start])
     y = labels_of(len(rows), classes, rows.start)
     noise = rng.standard_normal((len(rows), d), dtype=np.float32) * spectrum
