@@ -8,13 +8,16 @@ CORES := $(shell nproc 2>/dev/null || echo 2)
 # Compiled modules are kept, which is most of the start of every command.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: eval test test-slow bench lint serve clean
+.PHONY: eval test test-long test-slow bench lint serve clean
 
 eval: $(STAMP)  ## score every baseline on the starter suite
 	$(BIN)/ssl-bench eval --model all --suite starter
 
 test: $(STAMP)  ## the default tests: no network, a few minutes
 	$(BIN)/python -m pytest -n $(CORES) --dist worksteal
+
+test-long: $(STAMP)  ## whole commands, sites and encoders: ten minutes more; no network either
+	$(BIN)/python -m pytest -n $(CORES) --dist worksteal -m long
 
 test-slow: $(STAMP)  ## crashes of nodes, workers and databases: a minute or more each
 	$(BIN)/python -m pytest -m slow

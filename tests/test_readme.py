@@ -86,7 +86,7 @@ def test_the_two_commands_are_what_ci_runs() -> None:
     assert makes == {"make eval", "make test"}
     ci = (ROOT / ".ci/run").read_text()
     assert all(command in ci for command in makes)
-    for target in ("eval", "test", "bench", "lint", "serve"):
+    for target in ("eval", "test", "test-long", "bench", "lint", "serve"):
         assert subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True).returncode == 0
 
 
@@ -101,6 +101,7 @@ def test_every_command_is_run_by_a_test() -> None:
     assert len(ANYTHING_ELSE) >= 10
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_an_encoder_of_ones_own_is_checked_scored_compared_and_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -122,6 +123,7 @@ def test_an_encoder_of_ones_own_is_checked_scored_compared_and_shown(
         serve(command, tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_every_other_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_BENCH_SITE_HOME", str(tmp_path / "site"))
@@ -129,6 +131,7 @@ def test_every_other_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         run(command, tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_the_dataset_example_works_as_it_stands(tmp_path: Path) -> None:
     """In a copy of the tasks and cards, over a data folder in the layout that the example reads."""
@@ -186,6 +189,7 @@ def test_every_public_dataset_is_in_the_table() -> None:
     assert not lacking
 
 
+@pytest.mark.long
 @pytest.mark.shared_data
 @pytest.mark.timeout(600)
 def test_the_commands_for_public_datasets_run_where_the_data_are(

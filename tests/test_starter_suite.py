@@ -52,6 +52,7 @@ def test_the_embedded_data_is_a_few_megabytes() -> None:
     assert sum(path.stat().st_size for path in files) < 10e6
 
 
+@pytest.mark.long
 def test_the_engine_scores_what_scikit_learn_scores(tmp_path: Path) -> None:
     """The stored embeddings, fitted by scikit-learn at the penalty that the probe chose."""
     from benchmark.embed import embed_split

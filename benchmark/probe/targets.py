@@ -13,7 +13,7 @@ ABSENT_LOGIT = -1e4  # intercept of a class without a training sample: its softm
 
 
 def check_targets(y: np.ndarray, kind: str, n: int, n_classes: int | None, what: str) -> np.ndarray:
-    """y as int64 (N,), float32 (N, C) or float64 (N, T); `SslBenchError` says what is wrong."""
+    """y as integers (N,), float32 (N, C) or float64 (N, T); `SslBenchError` says what is wrong."""
     y = np.asarray(y)
     if len(y) != n:
         raise SslBenchError(f"{what}: {n} embeddings but {len(y)} targets; they must match.")
@@ -22,12 +22,13 @@ def check_targets(y: np.ndarray, kind: str, n: int, n_classes: int | None, what:
     if kind == "regression":
         return y.reshape(n, -1).astype(np.float64)
     if kind == "multiclass" and y.ndim == 1:
-        labels = y.astype(np.int64)
+        labels = y if y.dtype.kind in "iu" else y.astype(np.int64)
         if (labels != y).any() or (n and labels.min() < 0):
             raise SslBenchError(f"{what}: class labels must be integers from 0.")
         if n_classes is not None and n and labels.max() >= n_classes:
             raise SslBenchError(f"{what}: label {labels.max()} with {n_classes} classes.")
-        return labels
+        few = n_classes is not None and n_classes <= np.iinfo(np.int16).max
+        return labels.astype(np.int16 if few else np.int64)  # of millions of samples, less to hold
     if y.ndim != 2 or (n_classes is not None and y.shape[1] != n_classes):
         raise SslBenchError(f"{what}: {kind} targets of shape {y.shape}; (N, classes) expected.")
     if kind == "multilabel" and not np.isin(y, (0, 1)).all():

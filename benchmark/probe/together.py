@@ -261,7 +261,8 @@ class SharedPasses:
         if not self.solver.previous:
             self.solver.memory.shift(penalty - self.at)
         self.at = penalty
-        return arrays.tensor(self.solver.solve(penalty, start=start, tol=tol).theta.T)
+        solution = self.solver.solve(penalty, start=start, tol=tol)
+        return arrays.tensor(solution.theta.T).contiguous()  # sums onto columns are slow
 
     def _step(
         self, base: torch.Tensor, gradient: torch.Tensor, penalty: float, least: float
@@ -288,7 +289,7 @@ def _interpolated(number: int, found: dict[int, Solution], logs: np.ndarray) -> 
         others = [logs[j] for j in nearest if j != k]
         part = np.prod([(logs[number] - x) / (logs[k] - x) for x in others])
         theta += found[k].theta * float(part)
-    return theta.T
+    return theta.T.contiguous()
 
 
 def _norms(gradient: torch.Tensor) -> np.ndarray:

@@ -26,6 +26,7 @@ def ids(card: EncoderCard) -> str:
     return card.name
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("card", NAMED, ids=ids)
 def test_an_encoder_passes_the_check(card: EncoderCard) -> None:
     published = card.kind == "pretrained"

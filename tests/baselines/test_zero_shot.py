@@ -118,6 +118,7 @@ def each(encoder: LoadedEncoder, task: Task, method: str) -> list[Any]:
     return outputs
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ENCODERS)
 def test_the_nearest_prompts_decide_and_move_with_their_classes(name, evaluate) -> None:
     on, taken = ENCODERS[name]
@@ -153,6 +154,7 @@ def test_the_nearest_prompts_decide_and_move_with_their_classes(name, evaluate) 
     assert (confusions[1] != confusions[0]).any()
 
 
+@pytest.mark.long
 def test_without_a_text_tower_there_is_no_score_and_table_and_page_say_so(
     evaluate, tmp_path
 ) -> None:

@@ -59,13 +59,13 @@ from leaderboard.settings import load_settings
 from leaderboard.standings.update import rebuild, update_standings
 
 PROTOCOLS = ("linear-probe", "knn", "few-shot")
-DRAWN = 100  # replicates; an evaluation has 1,000, which readers of tables never touch
 NOTE = "row of the load bench: random, not measured"
 
 
-def fill(engine: Engine, encoders: int, tasks: int, protocols: int, history: int) -> None:
-    """Random results of every encoder on every task and protocol, `history` older ones of
-    each, and the standings they give."""
+def fill(engine: Engine, given: argparse.Namespace) -> None:
+    """Random results of every encoder on every task and protocol, older ones of each, and the
+    standings they give."""
+    encoders, tasks, history = given.encoders, given.tasks, given.history
     rng = np.random.default_rng(0)
     cards = [card for card in task_cards() if not card.name.startswith("mock-")][:tasks]
     skill = rng.normal(0.5, 0.15, encoders)
@@ -87,12 +87,11 @@ def fill(engine: Engine, encoders: int, tasks: int, protocols: int, history: int
         )  # fmt: skip
         number = 0
         for card in cards:
-            for protocol in PROTOCOLS[:protocols]:
-                noise = rng.normal(0, 0.02, DRAWN)
+            for protocol in PROTOCOLS[: given.protocols]:
+                noise = rng.normal(0, 0.02, given.replicates)
                 scores = np.clip(skill + rng.normal(0, 0.05, encoders), 0.01, 0.99)
-                drawn = np.clip(
-                    scores[:, None] + noise + rng.normal(0, 0.01, (encoders, DRAWN)), 0, 1
-                )
+                own = rng.normal(0, 0.01, (encoders, given.replicates))
+                drawn = np.clip(scores[:, None] + noise + own, 0, 1)
                 rows, payloads = [], []
                 for index, score in enumerate(map(float, scores)):
                     number += 1
@@ -245,6 +244,7 @@ def main() -> None:
     parser.add_argument("--database", default="", help="an empty database; SQLite in a folder")
     parser.add_argument("--home", help="keep the database here, and use it when it is there")
     parser.add_argument("--history", type=int, default=0, help="older results of each")
+    parser.add_argument("--replicates", type=int, default=100, help="an evaluation has 1,000")
     parser.add_argument("--processes", type=int, default=1, help="of the web server")
     parser.add_argument("--postgresql", action="store_true", help="start one for the bench")
     parser.add_argument("--uploads", type=int, default=0, help="people who send checkpoints")
@@ -274,7 +274,7 @@ def bench(given: argparse.Namespace) -> list[str]:
         with engine.connect() as connection:
             ready = connection.execute(select(Encoder.id).limit(1)).first() is not None
         if not ready:
-            fill(engine, given.encoders, given.tasks, given.protocols, given.history)
+            fill(engine, given)
         print(f"{engine.dialect.name}, {given.readers} readers, {os.cpu_count()} cores", flush=True)
         try:
             return run(given, home, engine)

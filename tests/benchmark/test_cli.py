@@ -76,6 +76,7 @@ def test_eval_json_is_json_and_nothing_else(tmp_path: Path) -> None:
     assert all(r["metrics"]["accuracy"]["value"] > 0.5 for r in results)
 
 
+@pytest.mark.long
 def test_task_all_says_what_it_skipped_and_why(tmp_path: Path) -> None:
     command = ["eval", "-m", "mock-colours", "-t", "mock-pitch", "-t", "mock-slides"]
     done = run(*command, "--out", str(tmp_path))
@@ -118,6 +119,7 @@ def test_bad_input_gets_one_line_and_status_two(
 ONE = ["--workers", "1"]  # process
 
 
+@pytest.mark.long
 def test_an_encoder_that_fails_does_not_take_the_others_with_it(tmp_path: Path) -> None:
     bad = tmp_path / "bad.py"
     bad.write_text(
@@ -132,6 +134,7 @@ def test_an_encoder_that_fails_does_not_take_the_others_with_it(tmp_path: Path) 
     assert "2 results" in done.stderr
 
 
+@pytest.mark.long
 def test_an_unforeseen_exception_is_one_line_of_its_encoder(tmp_path: Path) -> None:
     bad = tmp_path / "bad.py"
     bad.write_text(
@@ -146,6 +149,7 @@ def test_an_unforeseen_exception_is_one_line_of_its_encoder(tmp_path: Path) -> N
     assert "2 results" in done.stderr
 
 
+@pytest.mark.long
 def test_list_options_and_unusable_places(tmp_path: Path) -> None:
     options = ["--input", '{"leads": ["I"]}']
     done = run("eval", "-m", "ecg-features", "-t", "mock-pitch", *options, cwd=tmp_path)
@@ -161,6 +165,7 @@ def test_list_options_and_unusable_places(tmp_path: Path) -> None:
     assert "Traceback" not in out.stderr + cache.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ctrl_c_or_a_scheduler_keeps_what_was_done(
     number: signal.Signals, status: int, tmp_path: Path, own_cache: Path
@@ -176,6 +181,7 @@ def test_ctrl_c_or_a_scheduler_keeps_what_was_done(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 def test_compare_report_and_cache_on_a_run(tmp_path: Path) -> None:
     command = ["eval", *ONE, "-m", "mock-net", "-t", "mock-pitch"]
     run(*command, "-m", "mock-spectrum", "--out", "a", cwd=tmp_path)
@@ -202,6 +208,7 @@ def test_compare_report_and_cache_on_a_run(tmp_path: Path) -> None:
     assert "0 entries" in run("cache", "ls").stdout
 
 
+@pytest.mark.long
 def test_a_damaged_shard_is_told_and_the_score_stays(tmp_path: Path, own_cache: Path) -> None:
     command = ["eval", "-m", "mock-spectrum", "-t", "mock-pitch", "--out"]
     run(*command, "a", cwd=tmp_path)
@@ -218,6 +225,7 @@ def test_a_damaged_shard_is_told_and_the_score_stays(tmp_path: Path, own_cache: 
         assert path.read_text().partition('"cost"')[0] == other.read_text().partition('"cost"')[0]
 
 
+@pytest.mark.long
 def test_data_commands(tmp_path: Path) -> None:
     done = run("data", "check", "mock-pitch", "mock-slides")
     assert done.returncode == 0
@@ -231,6 +239,7 @@ def test_version() -> None:
     assert run("--version").stdout.startswith("ssl-bench ")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", ["mert", "ssast"])
 def test_missing_weights_are_said_before_any_work(model: str, tmp_path: Path) -> None:
     done = subprocess.run(
@@ -247,6 +256,7 @@ def test_missing_weights_are_said_before_any_work(model: str, tmp_path: Path) ->
     assert not list(tmp_path.rglob("*.json"))
 
 
+@pytest.mark.long
 def test_show_tells_all_that_the_card_knows(capsys: pytest.CaptureFixture[str]) -> None:
     def shown(name: str) -> str:
         show_card(name)
@@ -269,6 +279,7 @@ def test_an_untrained_encoder_has_seen_nothing(tmp_path: Path) -> None:
     assert "seen in pretraining" not in done.stdout
 
 
+@pytest.mark.long
 def test_a_dataset_that_was_seen_in_pretraining_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "import torch\n"

@@ -66,6 +66,7 @@ def evaluate(task: str, root: Path, out: Path, protocols: tuple[str, ...]) -> li
     return [event.result for event in told if event.result is not None]
 
 
+@pytest.mark.long
 def test_helper_processes_give_the_same_copy_as_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path
 ) -> None:
@@ -133,6 +134,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_dataset(tmp_path: Path) -> None:
     """240 MB in recordings of 4 MB; a process holds a few of them, whatever their number."""
     (tmp_path / "long.py").write_text(LONG)
@@ -164,6 +166,7 @@ def test_a_damaged_recording_is_named_whichever_process_reads_it(
     assert list((own_cache / "datasets").iterdir()) == []
 
 
+@pytest.mark.long
 def test_ctrl_c_leaves_no_process_and_no_half_copy(tmp_path: Path, own_cache: Path) -> None:
     write(tmp_path, size=3000)
     code = (

@@ -144,6 +144,7 @@ def scores(folder: Path) -> str:
     return path.read_text().partition('"cost"')[0]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_ten_kills_change_no_digit_and_cost_at_most_a_shard_each(
     tmp_path: Path, own_cache: Path
@@ -173,6 +174,7 @@ def test_ten_kills_change_no_digit_and_cost_at_most_a_shard_each(
     assert given <= 1280 + 2 * 64 + kills * SHARD["clip"]
 
 
+@pytest.mark.long
 def test_two_processes_on_one_store_agree(tmp_path: Path, own_cache: Path) -> None:
     log = tmp_path / "log"
     processes = [start(*EVAL, str(tmp_path / name), MOCK_LOG=str(log)) for name in "ab"]

@@ -168,6 +168,7 @@ def fetch(hub: Hub, tmp_path: Path) -> Fetch:
     return run
 
 
+@pytest.mark.long
 def test_a_file_is_downloaded_once(hub: Hub, fetch: Fetch) -> None:
     path = Path(fetch(sha256=hashlib.sha256(CONTENT).hexdigest()))
     assert path.read_bytes() == CONTENT
@@ -204,6 +205,7 @@ def test_a_killed_download_goes_on_where_it_stopped(hub: Hub, fetch: Fetch, tmp_
     assert list((tmp_path / "home").rglob("*.part")) == []
 
 
+@pytest.mark.long
 def test_what_a_killed_download_left_is_not_trusted(hub: Hub, fetch: Fetch, tmp_path: Path) -> None:
     hub.content, hub.stall_after = CONTENT * 3, len(CONTENT) * 2
     fetch(until=lambda: any(p.stat().st_size for p in (tmp_path / "home").rglob("*.part")))
@@ -233,6 +235,7 @@ def the_pin(home: Path) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_a_branch_keeps_its_first_commit_and_a_later_one_is_noticed(
     hub: Hub, fetch: Fetch, tmp_path: Path
 ) -> None:
@@ -251,6 +254,7 @@ def test_a_branch_keeps_its_first_commit_and_a_later_one_is_noticed(
     assert fetch(FOLLOW, revision="main") == f"b'new' {hub.commit} None"
 
 
+@pytest.mark.long
 def test_a_pin_outlives_the_hubs_cache_and_holds_for_further_files(
     hub: Hub, fetch: Fetch, tmp_path: Path
 ) -> None:
@@ -390,6 +394,7 @@ print(loaded.name, loaded.weights, loaded.revision, loaded.checkpoint_sha256, bi
 """
 
 
+@pytest.mark.long
 def test_an_encoder_loads_what_the_hub_has(hub: Hub, fetch: Fetch) -> None:
     """From the catalogue's name to the weights, through the one loading path."""
     import torch

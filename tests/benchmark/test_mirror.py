@@ -38,6 +38,7 @@ def write(folder: Path) -> None:
         path.write_bytes(os.urandom(1000))
 
 
+@pytest.mark.long
 def test_a_dataset_is_mirrored_whole_and_once(url: str, running: Server, tmp_path: Path) -> None:
     write(tmp_path / "there")
     upload(tmp_path / "there", url)
@@ -140,6 +141,7 @@ def test_a_missing_bucket_is_one_clear_error(url: str) -> None:
         lacks_data("mock-disk", "s3://no-bucket-here/x")
 
 
+@pytest.mark.long
 def test_the_command_line_evaluates_a_dataset_from_a_url(url: str, tmp_path: Path) -> None:
     folder = tmp_path / "there" / "mock-disk"
     (folder / "audio").mkdir(parents=True)

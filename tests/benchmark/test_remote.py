@@ -83,6 +83,7 @@ def test_a_second_read_transfers_no_shard(s3: Server) -> None:
     assert not [name for method, name in s3.seen if name.endswith(".safetensors")]
 
 
+@pytest.mark.long
 def test_a_killed_run_goes_on_from_its_finished_shards(
     s3: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -125,6 +126,7 @@ def test_a_fault_while_writing_is_tried_again(
     np.testing.assert_array_equal(values(machine(monkeypatch, tmp_path / "other")), EXPECTED)
 
 
+@pytest.mark.long
 def test_a_fault_while_listing_is_tried_again(s3: Server) -> None:
     fill(open_store(URL))
     s3.fail("500", "GET", "/bench", times=2)
@@ -250,6 +252,7 @@ def test_without_credentials_the_error_says_which_to_set(
         open_store(URL).entry(KEY, 30, 10, {}).missing()
 
 
+@pytest.mark.long
 def test_a_server_that_is_not_there_is_said(s3: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setattr(objects, "TRIES", 2)
@@ -263,6 +266,7 @@ def evaluate(out: Path, *options: str, cache: Path) -> Done:
     return run(*command, "--out", str(out), *options, SSL_BENCH_CACHE=str(cache))
 
 
+@pytest.mark.long
 def test_the_command_line_computes_on_one_machine_and_reads_on_another(
     s3: Server, tmp_path: Path
 ) -> None:
@@ -300,6 +304,7 @@ def cache(command: str, *options: str) -> Done:
     return run("cache", command, "--store", URL, *options)
 
 
+@pytest.mark.long
 def test_the_cache_commands_show_verify_and_prune_an_object_store(
     s3: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -46,6 +46,20 @@ def test_values_are_rounded_once_and_read_as_float32(tmp_path: Path, dtype: str)
     np.testing.assert_array_equal(read, rounded)
 
 
+def test_float16_is_numpys_in_every_value_and_at_every_tie(tmp_path: Path) -> None:
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    exact = np.sort(halves[np.isfinite(halves)].astype(np.float32))
+    between = (exact[1:] + exact[:-1]) / 2
+    given = np.concatenate([exact, between, np.nextafter(between, np.float32(0))])[:, None]
+    key = EntryKey("e", "d", "clip", "float32", dtype="float16")
+    entry = EmbeddingStore(tmp_path).entry(key, len(given), len(given), {})
+    entry.write(0, {"values": given})
+    entry.finish()
+    read = entry.read()["values"]
+    expected = given.astype(np.float16).astype(np.float32)
+    np.testing.assert_array_equal(read.view(np.uint32), expected.view(np.uint32))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_shard_is_a_safetensors_file_of_that_precision(tmp_path: Path, dtype: str) -> None:
     from safetensors.torch import load_file

@@ -58,6 +58,7 @@ def names(page: Page) -> list[str]:
     return page.locator("#board tbody th.name > a").all_inner_texts()
 
 
+@pytest.mark.long
 def test_sorting_filtering_and_columns_keep_their_state_in_the_address(
     page: Page, address: str
 ) -> None:
@@ -92,6 +93,7 @@ def test_sorting_filtering_and_columns_keep_their_state_in_the_address(
     expect(page.get_by_role("columnheader", name="Licence")).to_be_visible()
 
 
+@pytest.mark.long
 def test_from_the_table_to_a_task_an_encoder_a_comparison(page: Page, address: str) -> None:
     page.goto(address)
     page.get_by_role("link", name="alpha").last.click()
@@ -111,6 +113,7 @@ def test_from_the_table_to_a_task_an_encoder_a_comparison(page: Page, address: s
     expect(page.get_by_text("differences are real")).to_be_visible()
 
 
+@pytest.mark.long
 def test_the_theme_is_kept_and_the_keyboard_suffices(page: Page, address: str) -> None:
     page.goto(address)
     light = page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -139,6 +142,7 @@ def test_without_javascript_the_tables_work(chromium: Browser, address: str) -> 
     context.close()
 
 
+@pytest.mark.long
 def test_nothing_moves_while_the_home_page_loads(page: Page, address: str) -> None:
     page.add_init_script(
         "window.moved = 0; new PerformanceObserver((list) => { for (const entry of list"
@@ -151,6 +155,7 @@ def test_nothing_moves_while_the_home_page_loads(page: Page, address: str) -> No
     assert page.evaluate("window.moved") < 0.02
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", PAGES)
 def test_a_phone_needs_no_sideways_scrolling(chromium: Browser, address: str, path: str) -> None:
     context = chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
@@ -161,6 +166,7 @@ def test_a_phone_needs_no_sideways_scrolling(chromium: Browser, address: str, pa
     context.close()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_no_serious_issue(chromium: Browser, address: str, theme: str) -> None:

@@ -112,6 +112,7 @@ def test_spectrograms_are_torchaudios_clip_by_clip(waves):
         assert not row[:, count:].any()
 
 
+@pytest.mark.long
 def test_spectrograms_are_librosas(waves):
     librosa = pytest.importorskip("librosa")
     wave = waves[3]

@@ -209,6 +209,7 @@ def test_every_name_has_a_published_one():
     assert names == set(published_state(encoder)) | {"pos_embed"}
 
 
+@pytest.mark.long
 def test_the_card_counts_the_full_model():
     card = next(card for card in ENCODERS if card.name == "discovr")
     with torch.device("meta"):

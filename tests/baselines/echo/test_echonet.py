@@ -82,6 +82,7 @@ def test_windows_are_the_authors_clips():
         np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+@pytest.mark.long
 @torch.no_grad()
 def test_half_precision_gives_the_same_direction(loaded):
     video = torch.randn(2, 3, 8, 32, 32)

@@ -123,6 +123,7 @@ def test_a_checkpoint_that_does_not_fit(model, tmp_path, change, words):
         load_into(VideoMAE(**SMALL), tmp_path / "w.safetensors", "videomae")
 
 
+@pytest.mark.long
 def test_the_card_counts_the_full_model():
     card = next(card for card in ENCODERS if card.name == "videomae")
     with torch.device("meta"):

@@ -185,6 +185,7 @@ def test_a_failure_is_told_once_for_each_task(failing: type[Job]) -> None:
     assert [e.detail for e in events if e.phase == "failure"] == ["it fails"]
 
 
+@pytest.mark.long
 def test_workers_give_the_scores_of_the_local_executor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,6 +209,7 @@ def test_workers_give_the_scores_of_the_local_executor(
         }
 
 
+@pytest.mark.long
 def test_what_is_stored_is_computed_anew_where_it_is_damaged_or_was_asked_for(
     own_cache: Path,
 ) -> None:

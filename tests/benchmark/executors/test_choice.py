@@ -58,6 +58,7 @@ def test_a_bad_address_is_one_clear_error(address: str, said: str) -> None:
     assert str(error.value).startswith(f"--address {address}: no Ray cluster can be reached")
 
 
+@pytest.mark.long
 def test_the_command_line_ends_with_status_two(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     command = ["eval", "-m", "mock-net", "-t", "mock-pitch", "--executor", "ray"]

@@ -62,6 +62,7 @@ def told(events: list[Event], phase: str) -> set[tuple[str, str, str]]:
     return {(e.encoder, e.task, e.detail) for e in events if e.phase == phase}
 
 
+@pytest.mark.long
 def test_a_run_gives_what_the_local_executor_gives_and_is_reused(
     ray_cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

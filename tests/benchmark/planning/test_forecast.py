@@ -80,6 +80,7 @@ def test_amounts_in_words() -> None:
     assert [in_bytes(b) for b in (12, 3_400_000, 2e12)] == ["12 B", "3.4 MB", "2 TB"]  # type: ignore[arg-type]
 
 
+@pytest.mark.long
 def test_plan_says_what_eval_would_do_and_does_nothing(tmp_path: Path, own_cache: Path) -> None:
     what = ["-m", "mock-net", "-t", "mock-pitch", "--workers", "1"]
 

@@ -51,6 +51,7 @@ def splits(make_split):
     return make
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "kind", "metric"), CASES)
 def test_scores_are_complete_deterministic_and_above_chance(name, kind, metric, splits, make_card):
     card, parts = make_card(kind, metric), splits(kind)

@@ -70,6 +70,7 @@ def annotated(lists: list[np.ndarray], clip: int):
     ]
 
 
+@pytest.mark.long
 def test_event_macro_f1_is_the_class_wise_average_of_sed_eval() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -220,6 +221,7 @@ def psds_of_library(predicted, lists, chosen, width=1):
     return (np.diff(np.append(curve.xp[within], 100)) * curve.yp[within]).sum() / 100
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("seed", [7, 8])
 def test_psds_is_that_of_psds_eval_on_the_whole_and_on_a_resample(

@@ -239,6 +239,7 @@ def embedded(task: Task, split: str, encoder: Any) -> Split:
     return build_split(task, split, arrays, "patches", encoder)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["shape-descriptors", "point-mae", "i2p-mae", "ulip"])
 def test_encoders_give_patches_where_the_shape_is(name: str, card, monkeypatch) -> None:
     monkeypatch.setattr(parts_module, "MAX_POINTS", 3000)

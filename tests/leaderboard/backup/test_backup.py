@@ -166,6 +166,7 @@ CHANGES: dict[str, tuple[Callable[[str, bytes], tuple[str, bytes] | None], str]]
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", CHANGES)
 def test_a_damaged_backup_is_refused(case: str, full: FastAPI, tmp_path: Path) -> None:
     file = tmp_path / "site.tar"

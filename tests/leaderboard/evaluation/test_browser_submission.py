@@ -17,6 +17,7 @@ PASSWORD = "correct horse battery"
 MINUTES = 120_000  # milliseconds: the evaluation is a real one
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_from_the_form_to_the_table(
     chromium: Browser,

@@ -68,6 +68,7 @@ def ended(api: Any, served: Any, submission: str) -> Any:
     return state()
 
 
+@pytest.mark.long
 def test_a_submission_by_the_api_is_published_and_signed(
     api: Any,
     served: Any,
@@ -101,6 +102,7 @@ def test_a_submission_by_the_api_is_published_and_signed(
         verify_command(file, None, key)
 
 
+@pytest.mark.long
 def test_self_reported_results_become_verified_by_a_re_run(
     api: Any, served: Any, checkpoint: bytes, tmp_path: Path
 ) -> None:

@@ -281,6 +281,7 @@ def nothing_left(own: Path) -> Iterator[None]:
     assert folders_of_steps() <= before
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up the rights of root")
 def test_root_that_may_not_change_its_user_starts_nothing(tmp_path: Path) -> None:
     without = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"]

@@ -12,6 +12,7 @@ from leaderboard.db import Encoder, Kind, StepState, SubmissionState, Worker
 CELLS = {("mock-pitch", "linear-probe"), ("mock-pitch", "knn")}
 
 
+@pytest.mark.long
 def test_a_checkpoint_is_published_with_the_scores_of_a_local_evaluation(
     served: Any, checkpoint: bytes, tmp_path: Path
 ) -> None:
@@ -68,6 +69,7 @@ def test_a_small_vit_of_timm_is_published_with_the_scores_of_a_local_evaluation(
     assert served.scores(number) == expected
 
 
+@pytest.mark.long
 def test_an_onnx_encoder_is_published_with_the_scores_of_a_local_evaluation(
     served: Any, tmp_path: Path
 ) -> None:
@@ -127,6 +129,7 @@ def test_weights_that_do_not_fit_fail_in_words(served: Any) -> None:
     assert served.results(number) == {}
 
 
+@pytest.mark.long
 def test_a_step_that_fails_is_tried_again(served: Any, checkpoint: bytes) -> None:
     number = served.submit(checkpoint, name="Stumbling", architecture="mock-stumbling")
     served.wait_for(number)
@@ -135,6 +138,7 @@ def test_a_step_that_fails_is_tried_again(served: Any, checkpoint: bytes) -> Non
     assert set(served.results(number)) == CELLS
 
 
+@pytest.mark.long
 def test_a_step_that_always_fails_is_reported_in_words(served: Any, checkpoint: bytes) -> None:
     number = served.submit(checkpoint, name="Crashing", architecture="mock-crashing")
     served.wait_for(number)
@@ -162,6 +166,7 @@ def test_a_stored_file_that_changed_is_not_evaluated(served: Any, checkpoint: by
     assert "damaged" in served.submission(number).reason
 
 
+@pytest.mark.long
 def test_cancelled_before_and_during_the_evaluation(served: Any, checkpoint: bytes) -> None:
     waiting = served.submit(checkpoint, name="Waiting", cancel_requested=True)
     served.wait_for(waiting)

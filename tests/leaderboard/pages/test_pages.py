@@ -62,6 +62,7 @@ class _Page(HTMLParser):
             assert self.open.pop() == tag, f"{tag} does not close what is open"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("address", PAGES)
 def test_pages_are_whole_and_hold_nothing_inline(filled: TestClient, address: str) -> None:
     answer = filled.get(address)
@@ -75,6 +76,7 @@ def test_pages_are_whole_and_hold_nothing_inline(filled: TestClient, address: st
     assert re.search(r"\b(nan|None|Undefined)\b", re.sub(r"<[^>]*>", " ", answer.text)) is None
 
 
+@pytest.mark.long
 def test_links_of_the_site_lead_somewhere(filled: TestClient) -> None:
     """All local links of all pages, except those of areas that need a person to sign in."""
     seen = set()

@@ -222,6 +222,7 @@ def test_other_peoples_submissions_are_not_there(
     assert ada("GET", f"/submissions/{mine}").json()["name"] == "mine"
 
 
+@pytest.mark.long
 def test_a_waiting_submission_is_cancelled_at_once_and_a_running_one_when_it_can(
     ada: Any, weights: Weights, open_site: FastAPI
 ) -> None:

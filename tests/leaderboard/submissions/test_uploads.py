@@ -120,6 +120,7 @@ def test_more_bytes_than_announced_are_refused(ada: Any) -> None:
     assert ada("GET", f"/uploads/{upload}").json()["offset"] <= 1000
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("field", "value", "status"),
     [

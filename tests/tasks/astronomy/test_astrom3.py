@@ -124,6 +124,7 @@ def write_raw(root: Path, subset: str = "full") -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_the_raw_form_scores(tmp_path, score, findings):
     write_raw(tmp_path)
     found = findings(TASKS[0], tmp_path)
@@ -218,6 +219,7 @@ def drop_light_curve(folder: Path, instead: str | None) -> None:
             archive.writestr(name, content)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("prepared", [False, True])
 def test_every_task_scores(tmp_path, score, findings, prepared):
     write(tmp_path, prepared)

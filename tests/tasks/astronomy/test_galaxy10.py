@@ -77,6 +77,7 @@ def galaxy(answer: int, seed: int) -> np.ndarray:
     return image.clip(0, 255).astype(np.uint8)
 
 
+@pytest.mark.long
 def test_images_score(tmp_path, score):
     answers = np.sort(np.arange(COUNT) % 10)
     write(tmp_path, images=np.stack([galaxy(a, i) for i, a in enumerate(answers)]))

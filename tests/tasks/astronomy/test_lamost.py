@@ -81,6 +81,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 @pytest.mark.shared_data
 def test_the_real_sample(shared_data, score, findings):
     found = findings(TASK, shared_data)
@@ -90,6 +91,7 @@ def test_the_real_sample(shared_data, score, findings):
     assert 0.74 < result.metrics["balanced_accuracy"].value < 0.92
 
 
+@pytest.mark.long
 def test_both_layouts_packed_or_not(root, score, findings):
     found = findings(TASK, root)
     assert all(found[name].passed for name in ("files", "examples", "groups", "duplicates"))

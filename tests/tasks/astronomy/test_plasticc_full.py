@@ -64,6 +64,7 @@ def write_test(folder: Path) -> None:
     table.to_csv(folder / "plasticc_test_metadata.csv.gz", index=False)
 
 
+@pytest.mark.long
 def test_training_set_in_folds(tmp_path, score, findings):
     write(tmp_path)
     assert all(found.passed for found in findings(TASK, tmp_path).values())
@@ -116,6 +117,7 @@ def test_a_test_file_that_is_missing_is_told(tmp_path, refused):
     assert "in 2 files of light curves (the whole set has 11): get the missing files" in message
 
 
+@pytest.mark.long
 def test_objects_of_the_challenge_in_the_official_layout(tmp_path, score):
     """Objects of the challenge that the starter suite has embedded, written as published."""
     rng = np.random.default_rng(0)

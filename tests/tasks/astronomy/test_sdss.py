@@ -60,6 +60,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 def test_scores_and_has_no_leaks(root, score, findings):
     assert all(found.passed for found in findings(TASK, root).values())
     assert score(TASK, root, "astro-statistics").metrics["balanced_accuracy"].value > 0.9

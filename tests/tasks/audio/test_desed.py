@@ -51,6 +51,7 @@ def make(root: Path, base: str = ".", nested: bool = True) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_layout_and_scores(
     tmp_path: Path, score: Callable[..., Any], findings: Callable[..., Any]
 ) -> None:

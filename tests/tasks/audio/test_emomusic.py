@@ -42,6 +42,7 @@ def make(root: Path, annotations: str = ".") -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_layout_and_scores(
     tmp_path: Path, score: Callable[..., Any], findings: Callable[..., Any]
 ) -> None:

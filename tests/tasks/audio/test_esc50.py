@@ -36,6 +36,7 @@ def make(root: Path, folder: str = "ESC-50-master", ending: str = "\r\n") -> Pat
     return place
 
 
+@pytest.mark.long
 def test_both_tasks(
     tmp_path: Path, score: Callable[..., Any], findings: Callable[..., Any]
 ) -> None:
@@ -106,6 +107,7 @@ def test_no_dataset(tmp_path: Path, refused: Callable[..., str]) -> None:
     assert "data fetch esc10" in refused("esc10", tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.shared_data
 def test_real(shared_data: Path, score: Callable[..., Any], findings: Callable[..., Any]) -> None:
     """MFCC means with logistic regression give 0.78; `mfcc` has more statistics."""

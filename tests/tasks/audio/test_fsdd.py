@@ -60,6 +60,7 @@ def test_other_rate(tmp_path: Path, refused: Callable[..., str]) -> None:
     assert "16000 Hz, the dataset has 8000 Hz" in refused("fsdd", tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.shared_data
 def test_real(shared_data: Path, score: Callable[..., Any], findings: Callable[..., Any]) -> None:
     """MFCC with logistic regression give 0.66 on unseen speakers, 0.97 where speakers leak."""

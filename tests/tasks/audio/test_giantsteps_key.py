@@ -66,6 +66,7 @@ def make(root: Path, version: str = "", shared_audio: bool = False) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_layout_score_and_check(
     tmp_path: Path, score: Callable[..., Any], findings: Callable[..., Any]
 ) -> None:
@@ -81,6 +82,7 @@ def test_layout_score_and_check(
     assert score(TASK, tmp_path, "mfcc").metrics["key_score"].value > 0.4
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("version", "shared"), [("-master", False), ("-fd7b8c5", True)])
 def test_archives_of_a_branch_or_commit(tmp_path: Path, version: str, shared: bool) -> None:
     make(tmp_path, version, shared)

@@ -101,6 +101,7 @@ def test_notes(tmp_path: Path) -> None:
     assert found.tolist() == [[0.5, 1.0, 60], [1.0, 1.5, 60], [1.5, 2.5, 64]]
 
 
+@pytest.mark.long
 def test_layout_score_and_check(
     tmp_path: Path, score: Callable[..., Any], findings: Callable[..., Any]
 ) -> None:
@@ -118,6 +119,7 @@ def test_layout_score_and_check(
     assert score(TASK, tmp_path, "mfcc").metrics["onset_f1"].value > 0.5
 
 
+@pytest.mark.long
 def test_long_performance(tmp_path: Path) -> None:
     """Several excerpts of one performance have one group."""
     make(tmp_path, 41.0)

@@ -50,6 +50,7 @@ def make(root: Path, below: str = "mp3", quoted: bool = True) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_layout_and_score(
     tmp_path: Path, score: Callable[..., Any], findings: Callable[..., Any]
 ) -> None:
@@ -66,6 +67,7 @@ def test_layout_and_score(
     assert score(TASK, tmp_path, "mfcc").metrics["macro_auroc"].value > 0.9
 
 
+@pytest.mark.long
 def test_folders_beside_the_table(tmp_path: Path) -> None:
     """Without mp3/ above, without quotes; the empty files of the archive are left out."""
     folder = make(tmp_path, ".", quoted=False)
@@ -138,6 +140,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make(tmp_path_factory.mktemp("whole"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("damage", "words"),
     [

@@ -75,6 +75,7 @@ def test_takes_of_one_sound_share_a_split():
     assert by_name["loop_amen"] == by_name["loop_amen_full"]
 
 
+@pytest.mark.long
 def test_no_two_recordings_of_different_splits_are_the_same_sound():
     chosen = [r for r in recordings() if r.family]
     spectra = np.stack([np.fft.rfft(r.wave / np.linalg.norm(r.wave), 4 * RATE) for r in chosen])

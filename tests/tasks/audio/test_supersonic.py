@@ -32,6 +32,7 @@ def rows(dataset):
     return [read_row(dataset, i) for i in range(len(dataset))]
 
 
+@pytest.mark.long
 def test_oneshot_labels_are_the_families_of_the_recordings(oneshots):
     classes = load_task("oneshot-family").card.target.classes
     known = {r.name: r for r in recordings()}

@@ -40,6 +40,7 @@ def make(root: Path) -> Path:
     return place
 
 
+@pytest.mark.long
 def test_folds(tmp_path: Path, score: Callable[..., Any], findings: Callable[..., Any]) -> None:
     make(tmp_path)
     data = load_task("urbansound8k", tmp_path).load()

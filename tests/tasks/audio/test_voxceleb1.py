@@ -43,6 +43,7 @@ def make(root: Path, apart: bool = False, rate: int = 16_000) -> Path:
     return place
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("apart", [True, False])
 def test_identification(tmp_path: Path, score: Callable[..., Any], apart: bool) -> None:
     make(tmp_path, apart)

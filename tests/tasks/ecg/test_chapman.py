@@ -54,6 +54,7 @@ def make(root: Path) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_layout_score_and_check(
     tmp_path: Path, score: Callable[..., Any], findings: Callable[..., Any]
 ) -> None:

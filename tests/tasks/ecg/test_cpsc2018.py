@@ -69,6 +69,7 @@ def make_converted(root: Path) -> Path:
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("other", [make_original, make_converted])
 def test_layouts(tmp_path: Path, other: Callable[[Path], Path]) -> None:
     """They give the same records, labels and split."""
@@ -91,6 +92,7 @@ def test_layouts(tmp_path: Path, other: Callable[[Path], Path]) -> None:
     assert named == sorted((NUMBERS[label] for label in labels(number)), key=named.index)
 
 
+@pytest.mark.long
 def test_score_and_check(
     tmp_path: Path, score: Callable[..., Any], findings: Callable[..., Any]
 ) -> None:
@@ -269,6 +271,7 @@ def converted_twice(folder: Path) -> None:
     replace(folder / "icbeb_database.csv", "A0003", "A0004")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("damage", "words"),
     [

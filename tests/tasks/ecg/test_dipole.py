@@ -48,6 +48,7 @@ def test_beats_add_up_to_the_formula_also_over_the_edges():
     np.testing.assert_allclose(out, expected, atol=2e-4)
 
 
+@pytest.mark.long
 def test_one_lead_agrees_with_neurokit2s_ecgsyn():
     nk = pytest.importorskip("neurokit2")
     from scipy.signal import find_peaks

@@ -49,6 +49,7 @@ def make(root: Path, records: int = 15) -> Path:
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.shared_data
 def test_real_records(
     shared_data: Path, score: Callable[..., Any], findings: Callable[..., Any]
@@ -79,6 +80,7 @@ def test_the_annotated_part_of_the_real_records(shared_data: Path) -> None:
     assert counted == 1831 + 1642 + 1401
 
 
+@pytest.mark.long
 def test_layout_score_and_check(
     tmp_path: Path, score: Callable[..., Any], findings: Callable[..., Any]
 ) -> None:

@@ -57,6 +57,7 @@ def test_division() -> None:
     assert not set(NAMES) & {"102", "104", "107", "217"}
 
 
+@pytest.mark.long
 def test_layout_score_and_check(
     tmp_path: Path, score: Callable[..., Any], findings: Callable[..., Any]
 ) -> None:
@@ -93,6 +94,7 @@ class Waves(torch.nn.Module):
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("leads", "low", "high"), [(("V1", "II", "V5"), 0.5, 1.0), (("V1", "V5"), 0.0, 0.3)]
 )
@@ -165,6 +167,7 @@ def strange_header(folder: Path) -> None:
     replace(folder / "105.hea", "105 2 360", "105 two 360")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("damage", "words"),
     [

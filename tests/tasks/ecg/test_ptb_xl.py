@@ -54,6 +54,7 @@ def make(root: Path, rates: tuple[int, ...] = (100, 500), leads: int = 12) -> Pa
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.shared_data
 def test_real_records(
     shared_data: Path, score: Callable[..., Any], findings: Callable[..., Any]
@@ -116,6 +117,7 @@ def test_classes_are_those_of_the_table(
         assert set(card.target.prompts) == set(card.target.classes)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("suffix", "length"), [("", 1000), ("-500", 5000)])
 def test_layout_labels_and_score(
     tmp_path: Path,

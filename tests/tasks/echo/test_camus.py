@@ -73,6 +73,7 @@ def meta(tmp_path):
     return tmp_path / "data"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("release", ["nifti", "meta"])
 def test_checks_and_scores(request, findings, score, task, release):

@@ -45,6 +45,7 @@ def grid(frames):
     return frames.reshape(*shape, 8, 8, 8, 8).mean((-3, -1)).reshape(*shape, 64)
 
 
+@pytest.mark.long
 def test_a_single_frame_does_not_reveal_ejection_fraction_but_motion_does(clips, fractions):
     cells = grid(np.stack([video for video, *_ in clips]).astype(np.float32))
     for frame in (0, 10, 19):

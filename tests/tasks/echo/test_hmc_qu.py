@@ -47,6 +47,7 @@ def root(tmp_path, request):
     return tmp_path / "data"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("task", ["hmc-qu-mi-a4c", "hmc-qu-mi-a2c"])
 def test_checks_and_scores(root, findings, score, task):
     assert all(finding.passed for finding in findings(task, root).values())

@@ -37,6 +37,7 @@ def root(tmp_path):
     return data
 
 
+@pytest.mark.long
 @pytest.mark.shared_data
 def test_real_images(shared_data, findings, score):
     found = findings("usgra-seg", shared_data)

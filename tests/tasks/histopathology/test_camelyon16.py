@@ -36,6 +36,7 @@ def make(root: Path, bucket: bool = False) -> Path:
     return place
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("bucket", [False, True])
 def test_slides_are_bags(
     tmp_path: Path, score: Callable[..., Any], findings: Callable[..., Any], bucket: bool
@@ -68,6 +69,7 @@ def test_a_draw_of_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 TRAINING, TESTING = "training/tumor/tumor_002.tif", "testing/images/test_003.tif"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

@@ -37,6 +37,7 @@ def make(root: Path, blocks: int = 10) -> Path:
     return place
 
 
+@pytest.mark.long
 def test_cells_and_their_fields(tmp_path: Path, score: Callable[..., Any]) -> None:
     place = make(tmp_path)
     (place / "Label/30.txt").write_text("")  # a field without cells
@@ -102,6 +103,7 @@ def a_fifth(whole: Path, root: Path) -> Path:
     return root
 
 
+@pytest.mark.long
 @pytest.mark.shared_data
 def test_real(
     shared_data: Path, tmp_path: Path, score: Callable[..., Any], findings: Callable[..., Any]

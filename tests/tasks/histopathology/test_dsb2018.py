@@ -43,6 +43,7 @@ def make(root: Path) -> Path:
     return place
 
 
+@pytest.mark.long
 def test_three_targets(
     tmp_path: Path, score: Callable[..., Any], findings: Callable[..., Any]
 ) -> None:
@@ -93,6 +94,7 @@ def test_no_dataset(tmp_path: Path, refused: Callable[..., str]) -> None:
     assert "data fetch dsb2018-count" in refused("dsb2018-count", tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.shared_data
 def test_real(shared_data: Path, score: Callable[..., Any], findings: Callable[..., Any]) -> None:
     found = findings("dsb2018-nuclei", shared_data)

@@ -36,6 +36,7 @@ def _digest(row):
     return hashlib.sha256(row["input"]["image"].tobytes()).hexdigest()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_inputs_are_tiles_of_the_stated_size(rows, name):
     for split in SPLITS:
@@ -149,6 +150,7 @@ def test_chance_dice_of_the_card_is_that_of_calling_everything_nucleus(tmp_path,
     assert task.card.chance == pytest.approx(dice, abs=0.005)
 
 
+@pytest.mark.long
 def test_bags_have_one_label_and_patients_have_both(rows):
     bags, patients = defaultdict(set), defaultdict(set)
     for row in rows["he-sim-slides"]["train"]:

@@ -43,6 +43,7 @@ def make(root: Path, groups: bool = True) -> Path:
     return place
 
 
+@pytest.mark.long
 def test_score(tmp_path: Path, score: Callable[..., Any], findings: Callable[..., Any]) -> None:
     make(tmp_path)
     task = load_task("lc25000", tmp_path)
@@ -82,6 +83,7 @@ def test_without_the_list_every_file_is_a_group(tmp_path: Path) -> None:
 LUNG = "lung_colon_image_set/lung_image_sets"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

@@ -40,6 +40,7 @@ def make(root: Path, packed: bool = False, meta: bool = True) -> Path:
     return place
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("packed", [False, True])
 def test_score(
     tmp_path: Path, score: Callable[..., Any], findings: Callable[..., Any], packed: bool

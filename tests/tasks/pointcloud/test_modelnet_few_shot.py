@@ -66,6 +66,7 @@ def test_every_run_is_a_training_and_a_test_set(
         assert row["target"] == label
 
 
+@pytest.mark.long
 def test_the_score_is_the_mean_over_runs(
     tmp_path: Path, score: Callable[..., Any], findings: Callable[..., Any]
 ) -> None:

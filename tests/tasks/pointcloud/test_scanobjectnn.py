@@ -70,6 +70,7 @@ def test_copies_of_an_object_stay_together() -> None:
     assert np.bincount(neighbours(by_class)).tolist() == [25, 25, 10] * 3
 
 
+@pytest.mark.long
 def test_evaluated_with_the_classical_baseline(
     tmp_path: Path, score: Callable[..., Result], findings: Findings
 ) -> None:
