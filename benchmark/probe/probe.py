@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -310,20 +310,24 @@ class _Ridge(_Task):
         super().__init__(train, held, grid, score, setting, refit)
         self.alphas = torch.from_numpy(1.0 / grid).to(setting.device)
         self.base = Standardiser(train.sources, setting.device)
+        self.by_moments = count(train.sources) >= train.sources[0][0].shape[1]
+        self.whole: Moments | None = None  # of the training part, once they are known
+        self.moments: Iterator[Moments] | None = None  # of each fold
 
     def validate(self) -> np.ndarray:
         assert self.held is not None
-        return self._scores(self._fit(self.train, self.alphas), self.held)
+        if self.by_moments:
+            self.whole = self._moments(self.train)
+        return self._scores(self._fit(self.train, self.whole, self.alphas), self.held)
 
     def cross_validate(self, folds: list[np.ndarray]) -> np.ndarray:
-        self.moments = None
-        width = self.train.sources[0][0].shape[1]
-        if count(self.train.sources) >= width:
+        if self.by_moments:
             # Every fold's Gram is the whole Gram less the held-out part's.
             parts = [self._moments(self.train.take(rows)) for rows in folds]
             total = parts[0]
             for part in parts[1:]:
                 total = total + part
+            self.whole = total
             self.moments = iter([total - part for part in parts])
         return super().cross_validate(folds)
 
@@ -341,7 +345,9 @@ class _Ridge(_Task):
     def _targets(self, part: _Part) -> torch.Tensor:
         return torch.from_numpy(part.targets).to(self.setting.device)
 
-    def _fit(self, part: _Part, alphas: torch.Tensor) -> RidgePath:
+    def _fit(self, part: _Part, moments: Moments | None, alphas: torch.Tensor) -> RidgePath:
+        if moments is not None:
+            return solve_moments(moments, alphas, self.base)
         return fit_path(part.sources, self._targets(part), alphas, self.base)
 
     def _scores(self, path: RidgePath, held: _Part) -> np.ndarray:
@@ -356,8 +362,12 @@ class _Ridge(_Task):
         return np.concatenate(scores)
 
     def final(self, chosen: int) -> Linear:
-        part = self.train.joined(self.held) if self.refit else self.train
-        path = self._fit(part, self.alphas[chosen : chosen + 1])
+        part, moments = self.train, self.whole
+        if self.refit and self.held is not None:
+            part = part.joined(self.held)
+            if moments is not None:
+                moments = moments + self._moments(self.held)
+        path = self._fit(part, moments, self.alphas[chosen : chosen + 1])
         return Linear(
             path.weights[:, :, 0].cpu().numpy(),
             path.mean.cpu().numpy(),
