@@ -130,14 +130,15 @@ class Place:
         return np.dtype(np.float32 if self.code in _HALF else _TYPES[self.code])
 
     def read(self, file: BinaryIO, first: int, out: NDArray[Any]) -> None:
-        """Fill `out`, (n, ...) of `dtype` without gaps, with the rows from `first` on.
+        """Fill `out`, (n, ...) without gaps, with the rows from `first` on.
 
         file: opened without a buffer.
 
         Raises:
             EOFError: it ends before.
         """
-        stored = np.empty(out.shape, _TYPES[self.code]) if self.code in _HALF else out
+        kind = np.dtype(_TYPES[self.code])
+        stored = out if out.dtype == kind else np.empty(out.shape, kind)
         file.seek(self.offset + first * self.row_bytes)
         view = stored.reshape(-1).view(np.uint8).data
         while view:
@@ -150,6 +151,8 @@ class Place:
 
             half = torch.from_numpy(stored.view(np.int16)).view(getattr(torch, _HALF[self.code]))
             torch.from_numpy(out).copy_(half)
+        elif stored is not out:
+            out[...] = stored
 
 
 @dataclass(frozen=True)

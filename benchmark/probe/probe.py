@@ -364,8 +364,9 @@ class _Ridge(_Task):
     def final(self, chosen: int) -> Linear:
         part, moments = self.train, self.whole
         if self.refit and self.held is not None:
-            part = part.joined(self.held)
-            if moments is not None:
+            if moments is None:
+                part = part.joined(self.held)
+            else:
                 moments = moments + self._moments(self.held)
         path = self._fit(part, moments, self.alphas[chosen : chosen + 1])
         return Linear(

@@ -22,7 +22,7 @@ def check_targets(y: np.ndarray, kind: str, n: int, n_classes: int | None, what:
     if kind == "regression":
         return y.reshape(n, -1).astype(np.float64)
     if kind == "multiclass" and y.ndim == 1:
-        labels = y if y.dtype.kind in "iu" else y.astype(np.int64)
+        labels = y if y.dtype.kind == "i" else y.astype(np.int64)
         if (labels != y).any() or (n and labels.min() < 0):
             raise SslBenchError(f"{what}: class labels must be integers from 0.")
         if n_classes is not None and n and labels.max() >= n_classes:

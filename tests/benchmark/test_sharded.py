@@ -128,3 +128,18 @@ def test_a_file_that_is_cut_off_is_noticed(on_disk: Any) -> None:
     lazy.paths[1].write_bytes(content[:-8])
     with pytest.raises(OSError, match="was cut off"):
         lazy[:]
+
+
+def test_shards_of_different_types_are_read_as_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = EmbeddingStore(tmp_path).entry(EntryKey("e", "d", "clip", "float32"), 27, 10, {})
+    for index in entry.missing():
+        span = entry.span(index)
+        kind = np.float64 if index else np.float32
+        entry.write(index, {"values": VALUES[span.start : span.stop].astype(kind)})
+    entry.finish()
+    monkeypatch.setattr(stores, "LARGE_BYTES", 100)
+    read = entry.read()["values"]
+    np.testing.assert_array_equal(read[:], VALUES)
+    np.testing.assert_array_equal(read[[25, 3, 12]], VALUES[[25, 3, 12]])

@@ -46,6 +46,7 @@ def test_cancelling_infinities_are_found() -> None:
         (X, np.zeros(12, int), "multiclass", "holds 1 class"),
         (X, Y - 1, "multiclass", "integers from 0"),
         (X, Y + 0.5, "multiclass", "integers from 0"),
+        (X, np.where(Y == 0, 2**63, Y.astype(np.uint64)), "multiclass", "integers from 0"),
         (X, np.full((12, 2), 0.7), "multiclass", "summing to 1"),
         (X, Y, "multilabel", "shape"),
         (X, np.full((12, 2), 2), "multilabel", "0 or 1"),
@@ -72,6 +73,15 @@ def test_more_bad_input() -> None:
     probe = fit_probe(X, Y, kind="multiclass", penalties=[1.0])
     with pytest.raises(SslBenchError, match="3 features"):
         probe.decision(X[:, :2])
+
+
+def test_labels_of_any_integer_type_and_size_are_the_same_classes() -> None:
+    plain = fit_probe(X, Y, kind="multiclass", penalties=[1.0])
+    for kind in (np.uint8, np.int16, np.uint64, np.float32):
+        probe = fit_probe(X, Y.astype(kind), kind="multiclass", penalties=[1.0])
+        np.testing.assert_array_equal(probe.coef, plain.coef)
+    rare = fit_probe(X, Y * 20_000, kind="multiclass", penalties=[1.0])
+    np.testing.assert_array_equal(rare.coef[:, np.unique(Y) * 20_000], plain.coef)
 
 
 def test_memory_mapped_and_half_precision_embeddings(tmp_path: Path) -> None:
