@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 
-from benchmark.probe import fit_probe
+from benchmark.probe import fit_probe, ridge
 from benchmark.probe.selection import r2
 
 
@@ -65,6 +66,26 @@ def test_folds_by_subtraction_equal_refitting_each_fold() -> None:
             expected = model.predict(scaler.transform(x[rows].astype(np.float64)))
             np.testing.assert_allclose(decision[:, 0, k], expected, rtol=1e-4, atol=1e-4)
     assert probe.selection == "5-fold group cross-validation"
+
+
+@pytest.mark.parametrize("chosen_by", ["validation", "folds"])
+def test_the_final_fit_is_scikit_learns_on_all_samples(
+    chosen_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ridge, "GRAM_COLUMNS", 7)
+    rng = np.random.default_rng(2)
+    x = (rng.standard_normal((460, 30)) @ rng.standard_normal((30, 30)) + 5).astype(np.float32)
+    y = (x @ rng.standard_normal((30, 2)) + 9 * rng.standard_normal((460, 2))).astype(np.float32)
+    x[400:] += 1  # the validation part has another mean
+    penalties = np.logspace(-3, 1, 5)
+    if chosen_by == "validation":
+        held = x[400:], y[400:]
+        probe = fit_probe(x[:400], y[:400], kind="regression", validation=held, penalties=penalties)
+    else:
+        probe = fit_probe(x, y, kind="regression", penalties=penalties)
+    z = StandardScaler().fit_transform(x.astype(np.float64))
+    expected = Ridge(alpha=1 / probe.penalty).fit(z, y).predict(z)
+    np.testing.assert_allclose(probe.decision(x), expected, rtol=1e-5, atol=1e-4)
 
 
 def test_wide_and_tall_agree_and_choose_the_same() -> None:
