@@ -61,8 +61,8 @@ class RidgePath:
         made = np.empty((count(sources), t, k), dtype=np.float32)
         start = 0
         for block in blocks(sources):
-            x = torch.from_numpy(np.array(block)).to(flat.device).double()
-            out = ((x - self.mean) @ flat).view(len(x), t, k) + self.intercept.view(1, t, 1)
+            x = _doubled(block, flat.device).sub_(self.mean)
+            out = (x @ flat).view(len(x), t, k) + self.intercept.view(1, t, 1)
             made[start : start + len(x)] = out.float().cpu().numpy()
             start += len(x)
         return made
@@ -79,19 +79,17 @@ class Standardiser:
 
     def rows(self, sources: Sequence[Source]) -> list[torch.Tensor]:
         """Blocks (n, D) in float64."""
-        return [
-            (torch.from_numpy(np.array(b)).to(self.device).double() - self.mean) / self.scale
-            for b in blocks(sources)
-        ]
+        return [self._standardised(block) for block in blocks(sources)]
+
+    def _standardised(self, block: np.ndarray) -> torch.Tensor:
+        return _doubled(block, self.device).sub_(self.mean).div_(self.scale)
 
     def moments(self, sources: Sequence[Source], y: torch.Tensor) -> Moments:
         """Moments of samples with targets y (n, T)."""
         d = len(self.mean)
         total = Moments(0, y.new_zeros(d), y.sum(0), y.new_zeros(d, d), y.new_zeros(d, y.shape[1]))
         for block in blocks(sources):
-            x = (
-                torch.from_numpy(np.array(block)).to(self.device).double() - self.mean
-            ) / self.scale
+            x = self._standardised(block)
             total.x += x.sum(0)
             for left in range(0, d, GRAM_COLUMNS):  # the other half is the same
                 right = left + GRAM_COLUMNS
@@ -100,6 +98,13 @@ class Standardiser:
             total.n += len(x)
         total.xx = total.xx.tril() + total.xx.tril(-1).T
         return total
+
+
+def _doubled(block: np.ndarray, device: torch.device) -> torch.Tensor:
+    """A copy in float64."""
+    if device.type == "cpu":
+        return torch.from_numpy(np.array(block, dtype=np.float64))
+    return torch.from_numpy(np.array(block)).to(device).double()  # half as much to send
 
 
 def _safe_scale(variance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
