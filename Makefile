@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 eval: $(STAMP)  ## score every baseline on the starter suite
 	$(BIN)/ssl-bench eval --model all --suite starter
 
-test: $(STAMP)  ## the default tests: no network, a few minutes
+test: $(STAMP)  ## the default tests: no network, under ten minutes on two cores
 	$(BIN)/python -m pytest -n $(CORES) --dist worksteal
 
 test-long: $(STAMP)  ## whole commands, sites and encoders: ten minutes more; no network either

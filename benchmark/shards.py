@@ -78,7 +78,7 @@ def _rounded(array: NDArray[Any], dtype: str) -> NDArray[Any]:
     if dtype == "bfloat16":
         import torch
 
-        return _tensor(np.array(array)).to(torch.bfloat16).view(torch.int16).numpy()
+        return _tensor(array).to(torch.bfloat16).view(torch.int16).numpy()
     half = _narrowed(array)
     if not np.isfinite(half).all():
         raise SslBenchError(

@@ -20,7 +20,6 @@ from benchmark.probe.ridge import (
     Standardiser,
     fit_path,
     solve_moments,
-    solve_samples,
 )
 from benchmark.probe.selection import DEFAULT_SCORES, Score, choose
 from benchmark.probe.targets import check_targets
@@ -312,7 +311,7 @@ class _Ridge(_Task):
         self.base = Standardiser(train.sources, setting.device)
         self.by_moments = count(train.sources) >= train.sources[0][0].shape[1]
         self.whole: Moments | None = None  # of the training part, once they are known
-        self.moments: Iterator[Moments] | None = None  # of each fold
+        self.of_folds: Iterator[Moments] | None = None
 
     def validate(self) -> np.ndarray:
         assert self.held is not None
@@ -328,16 +327,13 @@ class _Ridge(_Task):
             for part in parts[1:]:
                 total = total + part
             self.whole = total
-            self.moments = iter([total - part for part in parts])
+            self.of_folds = iter([total - part for part in parts])
         return super().cross_validate(folds)
 
     def fold_scores(self, kept: np.ndarray, held_out: np.ndarray) -> np.ndarray:
         part = self.train.take(kept)
-        if self.moments is not None:
-            path = solve_moments(next(self.moments), self.alphas, self.base)
-        else:
-            path = solve_samples(part.sources, self._targets(part), self.alphas, self.base)
-        return self._scores(path, self.train.take(held_out))
+        moments = None if self.of_folds is None else next(self.of_folds)
+        return self._scores(self._fit(part, moments, self.alphas), self.train.take(held_out))
 
     def _moments(self, part: _Part) -> Moments:
         return self.base.moments(part.sources, self._targets(part))

@@ -61,7 +61,7 @@ class RidgePath:
         made = np.empty((count(sources), t, k), dtype=np.float32)
         start = 0
         for block in blocks(sources):
-            x = _doubled(block, flat.device).sub_(self.mean)
+            x = _in_float64(block, flat.device).sub_(self.mean)
             out = (x @ flat).view(len(x), t, k) + self.intercept.view(1, t, 1)
             made[start : start + len(x)] = out.float().cpu().numpy()
             start += len(x)
@@ -82,7 +82,7 @@ class Standardiser:
         return [self._standardised(block) for block in blocks(sources)]
 
     def _standardised(self, block: np.ndarray) -> torch.Tensor:
-        return _doubled(block, self.device).sub_(self.mean).div_(self.scale)
+        return _in_float64(block, self.device).sub_(self.mean).div_(self.scale)
 
     def moments(self, sources: Sequence[Source], y: torch.Tensor) -> Moments:
         """Moments of samples with targets y (n, T)."""
@@ -100,7 +100,7 @@ class Standardiser:
         return total
 
 
-def _doubled(block: np.ndarray, device: torch.device) -> torch.Tensor:
+def _in_float64(block: np.ndarray, device: torch.device) -> torch.Tensor:
     """A copy in float64."""
     if device.type == "cpu":
         return torch.from_numpy(np.array(block, dtype=np.float64))
